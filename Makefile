@@ -1,0 +1,55 @@
+# Two commands do all the set-up on a fresh Debian machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?= ollama-autoscaler:dev
+BASE_IMAGE ?= python:3.13-slim-trixie
+
+.PHONY: help setup system demo test check bench image clean lock
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make the virtual environment .venv with the autoscaler command
+
+$(VENV)/.ready: requirements.lock requirements-dev.lock pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"
+	touch $@
+
+system: # haproxy and prometheus, from Debian's packages, where they are not there yet
+	@scripts/system.sh
+
+demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name SPEED=n OUT=folder)
+	@exec $(BIN)/autoscaler sandbox $(if $(TRACE),--trace "$(TRACE)") $(if $(FAULT),--fault "$(FAULT)") \
+	  $(if $(SPEED),--speed "$(SPEED)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+test: setup system ## run all tests
+	@$(BIN)/pytest -n 3 $(ARGS)
+
+check: setup system ## format, lint, types, import contracts, tests, coverage: what CI would refuse
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/decision --cov --cov-report=term
+	$(BIN)/pytest -n 3 -q --ignore=tests/decision
+
+bench: setup ## time the decision (decisions and records per second)
+	@$(BIN)/python bench/decide.py
+
+image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman or docker)
+	@builder=$$(command -v podman || command -v docker || true)
+	if [ -z "$$builder" ]; then echo "make image: needs podman or docker: apt-get install podman" >&2; exit 2; fi
+	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
+
+clean: ## remove what the other commands made
+	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: setup # pin all dependencies anew, with hashes
+	@scripts/lock.sh

@@ -1,0 +1,435 @@
+"""The values a decision is made of: policy, observation, state, decision.
+
+All are frozen and check themselves, so an impossible one cannot be built; a refusal is a
+ValueError with the field, the rule and the value. Times are `datetime`s with a zone, spans of
+time are `timedelta`s, replica counts are whole numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import isfinite
+from types import MappingProxyType
+
+
+class MetricType(StrEnum):
+    """What the samples of a metric stand for."""
+
+    TOTAL = "total"
+    """One number for all replicas together; `target` is per replica."""
+    POD = "pod"
+    """One sample per pod, told apart by the label `pod`; `target` is the mean we try to hold."""
+
+
+class UseFor(StrEnum):
+    """Which directions a metric may ask for. Missing, it blocks shrinking all the same."""
+
+    BOTH = "both"
+    SCALE_UP = "scale_up"
+    SCALE_DOWN = "scale_down"
+
+
+class OnEmpty(StrEnum):
+    """What an answer without any series means."""
+
+    MISSING = "missing"
+    ZERO = "zero"
+
+
+class PolicyType(StrEnum):
+    """The unit of a rate policy (HPA's words)."""
+
+    PODS = "pods"
+    PERCENT = "percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several rate policies counts (HPA's words)."""
+
+    MAX = "max"
+    MIN = "min"
+    DISABLED = "disabled"
+
+
+class FallbackBehavior(StrEnum):
+    """What gives the number once every metric has been missing for `hold_limit` (KEDA's words)."""
+
+    CURRENT_REPLICAS = "current_replicas"
+    STATIC = "static"
+    CURRENT_IF_HIGHER = "current_if_higher"
+    CURRENT_IF_LOWER = "current_if_lower"
+
+
+class Mode(StrEnum):
+    """Whether decisions are written."""
+
+    ACT = "act"
+    SHADOW = "shadow"
+
+
+class MissingKind(StrEnum):
+    """Why a metric has no usable answer."""
+
+    STALE = "Stale"
+    EMPTY = "Empty"
+    NOT_A_NUMBER = "NotANumber"
+    TOO_MANY_SERIES = "TooManySeries"
+    FAILED = "Failed"
+
+
+class PodPhase(StrEnum):
+    """Kubernetes' pod phases."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+class WriteResult(StrEnum):
+    """What became of the write that a decision asked for."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CONFLICT = "conflict"
+
+
+class Direction(StrEnum):
+    """Where a decision goes."""
+
+    UP = "up"
+    DOWN = "down"
+    HOLD = "hold"
+
+
+class Stage(StrEnum):
+    """The rules of a decision, in their order."""
+
+    QUALITY = "quality"
+    RECOMMEND = "recommend"
+    TOLERANCE = "tolerance"
+    FEASIBILITY = "feasibility"
+    STABILIZATION = "stabilization"
+    COOLDOWN = "cooldown"
+    RATE = "rate"
+    PENDING = "pending"
+    BOUNDS = "bounds"
+    CONFLICT = "conflict"
+    SWITCH = "switch"
+
+
+class Reason(StrEnum):
+    """Why a number is what it is: the same words in logs, metrics, events and dashboards."""
+
+    ABOVE_TARGET = "AboveTarget"
+    BELOW_TARGET = "BelowTarget"
+    WITHIN_TOLERANCE = "WithinTolerance"
+    NOT_FEASIBLE = "NotFeasible"
+    STABILIZED = "Stabilized"
+    COOLING_DOWN = "CoolingDown"
+    RATE_LIMITED = "RateLimited"
+    PODS_PENDING = "PodsPending"
+    GIVEN_BACK = "GivenBack"
+    AT_MINIMUM = "AtMinimum"
+    AT_MAXIMUM = "AtMaximum"
+    METRIC_STALE = "MetricStale"
+    METRIC_EMPTY = "MetricEmpty"
+    METRIC_NOT_A_NUMBER = "MetricNotANumber"
+    METRIC_FAILED = "MetricFailed"
+    METRIC_PARTIAL = "MetricPartial"
+    TOO_MANY_SERIES = "TooManySeries"
+    HOLD_EXPIRED = "HoldExpired"
+    CONFLICT = "Conflict"
+    PAUSED = "Paused"
+    SCALING_DISABLED = "ScalingDisabled"
+    SHADOW = "Shadow"
+    NOT_LEADER = "NotLeader"
+
+
+def require(ok: object, key: str, value: object, rule: str) -> None:
+    """Refuse a value in the one form that every message has."""
+    if not ok:
+        raise ValueError(f"{key} = {value!r}, {rule}")
+
+
+def _require_zone(key: str, at: datetime | None) -> None:
+    require(
+        at is None or at.utcoffset() is not None, key, at and at.isoformat(), "must have a zone"
+    )
+
+
+def _require_span(key: str, span: timedelta) -> None:
+    require(span >= timedelta(0), key, str(span), "must not be negative")
+
+
+# --- policy -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric and the value per replica that we try to hold."""
+
+    name: str
+    type: MetricType
+    target: float
+    """Target value per replica, in the metric's own unit."""
+    max_age: timedelta = timedelta(seconds=30)
+    """A sample older than this is stale."""
+    use_for: UseFor = UseFor.BOTH
+    on_empty: OnEmpty = OnEmpty.MISSING
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "name", self.name, "must not be empty")
+        require(isfinite(self.target) and self.target > 0, "target", self.target, "must be above 0")
+        require(self.max_age > timedelta(0), "max_age", str(self.max_age), "must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatePolicy:
+    """At most `value` pods or percent of the replicas may change within `period`."""
+
+    type: PolicyType
+    value: int
+    period: timedelta
+
+    def __post_init__(self) -> None:
+        require(self.value > 0, "value", self.value, "must be above 0")
+        require(self.period > timedelta(0), "period", str(self.period), "must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How replicas may move in one direction."""
+
+    tolerance: float = 0.1
+    """Half of the band around usage ratio 1.0 in which nothing moves, edges included."""
+    stabilization_window: timedelta = timedelta(0)
+    """Look-back over recommendations: up takes the lowest, down the highest."""
+    cooldown: timedelta = timedelta(0)
+    """Least time from the last successful write in this direction to the next."""
+    policies: tuple[RatePolicy, ...] = ()
+    """No policy: no limit."""
+    select_policy: SelectPolicy = SelectPolicy.MAX
+
+    def __post_init__(self) -> None:
+        require(
+            isfinite(self.tolerance) and self.tolerance >= 0,
+            "tolerance",
+            self.tolerance,
+            "must not be negative",
+        )
+        _require_span("stabilization_window", self.stabilization_window)
+        _require_span("cooldown", self.cooldown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """What gives the number once no metric has answered for `hold_limit`."""
+
+    behavior: FallbackBehavior = FallbackBehavior.CURRENT_REPLICAS
+    replicas: int | None = None
+    """Needed by every behavior but `current_replicas`."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.behavior is FallbackBehavior.CURRENT_REPLICAS or self.replicas is not None,
+            "replicas",
+            self.replicas,
+            f"must be given where behavior is {self.behavior}",
+        )
+        require(
+            self.replicas is None or self.replicas >= 0,
+            "replicas",
+            self.replicas,
+            "must not be negative",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything about one target that a decision depends on, apart from what is observed."""
+
+    min_replicas: int
+    max_replicas: int
+    metrics: tuple[Metric, ...]
+    scale_up: Scaling
+    scale_down: Scaling
+    hold_limit: timedelta
+    """How long a missing metric may block shrinking on its own."""
+    fallback: Fallback = Fallback()
+    pending_limit: timedelta
+    """How long replicas may stay pending before they are given back."""
+    conflict_hold: timedelta
+    """How long to stand down after another writer changed `replicas`."""
+    mode: Mode = Mode.ACT
+
+    def __post_init__(self) -> None:
+        require(self.min_replicas >= 0, "min_replicas", self.min_replicas, "must not be negative")
+        require(self.max_replicas >= 1, "max_replicas", self.max_replicas, "must be at least 1")
+        require(
+            self.min_replicas <= self.max_replicas,
+            "min_replicas",
+            self.min_replicas,
+            f"must not be above max_replicas = {self.max_replicas}",
+        )
+        require(bool(self.metrics), "metrics", [], "must name at least one metric")
+        names = [metric.name for metric in self.metrics]
+        require(len(set(names)) == len(names), "metrics", names, "must have distinct names")
+        for key in ("hold_limit", "pending_limit", "conflict_hold"):
+            _require_span(key, getattr(self, key))
+
+
+# --- observation ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One number and the time at which it was measured (not the time it was asked for)."""
+
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    value: float
+    at: datetime
+
+    def __post_init__(self) -> None:
+        _require_zone("at", self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """A metric's answer as it came; an empty one says that there was no series."""
+
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A metric's absence, with its cause."""
+
+    missing: MissingKind
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """One pod of the target, as the API shows it."""
+
+    name: str
+    phase: PodPhase = PodPhase.RUNNING
+    ready: bool = True
+    deleting: bool = False
+    created: datetime | None = None
+    in_flight: int | None = None
+    """Requests that it is serving; None where nobody could be asked."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "name", self.name, "must not be empty")
+        require(
+            self.in_flight is None or self.in_flight >= 0,
+            "in_flight",
+            self.in_flight,
+            "must not be negative",
+        )
+        _require_zone("created", self.created)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignWrite:
+    """Another writer's change of `replicas`, seen since the last cycle."""
+
+    manager: str
+    at: datetime | None = None
+    replicas: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_zone("at", self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one cycle saw of one target."""
+
+    now: datetime
+    current: int
+    """Replicas asked for (the scale's spec)."""
+    ready: int
+    """Replicas that serve now."""
+    pods: tuple[Pod, ...] | None = None
+    """None: not known; then `ready` alone tells how many serve."""
+    metrics: Mapping[str, Samples | Missing] = field(default_factory=lambda: MappingProxyType({}))
+    paused: bool = False
+    foreign_write: ForeignWrite | None = None
+    write: WriteResult = WriteResult.OK
+    """What became of the write that this very cycle asked for, as known afterwards."""
+
+    def __post_init__(self) -> None:
+        _require_zone("now", self.now)
+        require(self.current >= 0, "current", self.current, "must not be negative")
+        require(self.ready >= 0, "ready", self.ready, "must not be negative")
+        names = [pod.name for pod in self.pods or ()]
+        require(len(set(names)) == len(names), "pods", names, "must have distinct names")
+
+
+# --- state ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """What the metrics wanted at one time, kept for the stabilization windows."""
+
+    at: datetime
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleEvent:
+    """One successful write."""
+
+    at: datetime
+    change: int
+    """Replicas added (positive) or removed (negative)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingState:
+    """What one cycle leaves to the next; empty for a target that was never seen."""
+
+    last_cycle: datetime | None = None
+    recommendations: tuple[Recommendation, ...] = ()
+    events: tuple[ScaleEvent, ...] = ()
+    """Successful writes, as far back as a rate policy's period reaches."""
+    last_up: datetime | None = None
+    last_down: datetime | None = None
+    holds: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    """Metric name to the first cycle of the present stretch without a usable answer."""
+    conflict_since: datetime | None = None
+    """The last foreign write."""
+    given_back: Recommendation | None = None
+    """When replicas that could not run were given back, and how many were left."""
+
+
+# --- decision ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one stage did to the number, or could have."""
+
+    stage: Stage
+    from_: int
+    to: int
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The replica count to go to, why, and the trail that led there. To hold is one too."""
+
+    from_: int
+    to: int
+    direction: Direction
+    reason: Reason
+    victims: tuple[str, ...] = ()
+    """Names of the pods that should go first, where the decision shrinks."""

@@ -1,0 +1,196 @@
+"""How good each metric's answer is, and how long a missing one may hold the number.
+
+Absence is never zero: a metric without a usable answer is `missing` and says why. A per-pod
+metric that lacks some ready pods is partial; it is filled in by the stages in the way that
+moves the least (HPA's rule).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import isfinite
+
+from autoscaler.decision.model import (
+    Metric,
+    MetricType,
+    Missing,
+    MissingKind,
+    Observation,
+    OnEmpty,
+    PodPhase,
+    Policy,
+    Reason,
+    Sample,
+    Samples,
+    ScalingState,
+)
+
+_NOT_OBSERVED = Missing(missing=MissingKind.FAILED, detail="not in the observation")
+
+_REASONS = {
+    MissingKind.STALE: Reason.METRIC_STALE,
+    MissingKind.EMPTY: Reason.METRIC_EMPTY,
+    MissingKind.NOT_A_NUMBER: Reason.METRIC_NOT_A_NUMBER,
+    MissingKind.TOO_MANY_SERIES: Reason.TOO_MANY_SERIES,
+    MissingKind.FAILED: Reason.METRIC_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One metric's answer, judged."""
+
+    metric: Metric
+    missing: MissingKind | None = None
+    detail: str = ""
+    load: float = 0.0
+    """The total, or the sum over the pods that have a sample."""
+    counted: int = 0
+    """Pods that have a sample (`pod` metrics)."""
+    lacking: int = 0
+    """Ready pods without one (`pod` metrics)."""
+    age: timedelta | None = None
+    """Of the oldest sample that counts."""
+    since: datetime | None = None
+    """First cycle of the present stretch without a usable answer: the hold clock."""
+    expired: bool = False
+    """The hold clock has passed the hold limit."""
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether nothing is missing."""
+        return self.missing is None and not self.lacking
+
+    @property
+    def reason(self) -> Reason | None:
+        """Return the reason that names what is wrong; None where nothing is."""
+        if self.missing:
+            return Reason.HOLD_EXPIRED if self.expired else _REASONS[self.missing]
+        return Reason.METRIC_PARTIAL if self.lacking else None
+
+    @property
+    def quality(self) -> str:
+        """Return the quality state in one word."""
+        return str(self.missing or ("Partial" if self.lacking else "Fresh"))
+
+
+def read_metrics(
+    policy: Policy, state: ScalingState, observation: Observation
+) -> tuple[Reading, ...]:
+    """Judge each metric of the policy, with its hold clock."""
+    return tuple(_read(metric, policy, state, observation) for metric in policy.metrics)
+
+
+def hold_clocks(readings: Iterable[Reading]) -> Mapping[str, datetime]:
+    """Return the clocks that go on into the next cycle."""
+    return {reading.metric.name: reading.since for reading in readings if reading.since}
+
+
+def _read(metric: Metric, policy: Policy, state: ScalingState, observation: Observation) -> Reading:
+    reading = _judge(metric, observation)
+    since = state.holds.get(metric.name)
+    if reading.whole:
+        since = None  # only a whole answer ends the clock
+    elif reading.missing and since is None:
+        since = observation.now
+    return Reading(
+        metric=metric,
+        missing=reading.missing,
+        detail=reading.detail,
+        load=reading.load,
+        counted=reading.counted,
+        lacking=reading.lacking,
+        age=reading.age,
+        since=since,
+        expired=since is not None and observation.now - since >= policy.hold_limit,
+    )
+
+
+def _judge(metric: Metric, observation: Observation) -> Reading:
+    answer = observation.metrics.get(metric.name, _NOT_OBSERVED)
+    if answer == Samples(samples=()):
+        answer = Missing(missing=MissingKind.EMPTY, detail="no series")
+    if isinstance(answer, Missing):
+        if answer.missing is MissingKind.EMPTY and metric.on_empty is OnEmpty.ZERO:
+            return Reading(metric=metric, counted=_serving_count(observation), detail="empty is 0")
+        return Reading(metric=metric, missing=answer.missing, detail=answer.detail)
+    if metric.type is MetricType.TOTAL:
+        return _judge_total(metric, answer.samples, observation.now)
+    return _judge_pods(metric, answer.samples, observation)
+
+
+def _judge_total(metric: Metric, samples: tuple[Sample, ...], now: datetime) -> Reading:
+    if len(samples) > 1:
+        return Reading(
+            metric=metric,
+            missing=MissingKind.TOO_MANY_SERIES,
+            detail=f"{len(samples)} series where one belongs",
+        )
+    return _weigh(metric, samples, now, expected=1)
+
+
+def _judge_pods(metric: Metric, samples: tuple[Sample, ...], observation: Observation) -> Reading:
+    names = [sample.labels.get("pod", "") for sample in samples]
+    if "" in names:
+        return Reading(
+            metric=metric, missing=MissingKind.FAILED, detail="a series lacks the label `pod`"
+        )
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        return Reading(
+            metric=metric,
+            missing=MissingKind.TOO_MANY_SERIES,
+            detail=f"{names.count(double)} series for pod {double}",
+        )
+    serving = _serving(observation)
+    if serving is not None:
+        samples = tuple(sample for sample in samples if sample.labels["pod"] in serving)
+    return _weigh(metric, samples, observation.now, expected=_serving_count(observation))
+
+
+def _weigh(metric: Metric, samples: tuple[Sample, ...], now: datetime, expected: int) -> Reading:
+    """Add up the samples that are young enough; `expected` is how many there should be."""
+    if not samples:
+        return Reading(metric=metric, missing=MissingKind.EMPTY, detail="no series for a ready pod")
+    young = [sample for sample in samples if now - sample.at <= metric.max_age]
+    if not young:
+        age = now - max(sample.at for sample in samples)
+        return Reading(
+            metric=metric,
+            missing=MissingKind.STALE,
+            age=age,
+            detail=f"{age.total_seconds():g}s old, max_age {metric.max_age.total_seconds():g}s",
+        )
+    age = now - min(sample.at for sample in young)
+    for sample in young:
+        if not isfinite(sample.value) or sample.value < 0:
+            return Reading(
+                metric=metric,
+                missing=MissingKind.NOT_A_NUMBER,
+                age=age,
+                detail=f"the value is {sample.value:g}",
+            )
+    lacking = max(0, expected - len(young))
+    return Reading(
+        metric=metric,
+        load=sum(sample.value for sample in young),
+        counted=len(young),
+        lacking=lacking,
+        age=age,
+        detail=f"{lacking} of {expected} ready pods lack a sample" if lacking else "",
+    )
+
+
+def _serving(observation: Observation) -> set[str] | None:
+    if observation.pods is None:
+        return None
+    return {
+        pod.name
+        for pod in observation.pods
+        if pod.ready and pod.phase is PodPhase.RUNNING and not pod.deleting
+    }
+
+
+def _serving_count(observation: Observation) -> int:
+    serving = _serving(observation)
+    return observation.ready if serving is None else len(serving)

@@ -1,0 +1,54 @@
+"""Stabilization windows: up takes the lowest recommendation of its window, down the highest.
+
+HPA's clamp: the current replicas are forced into [lowest of the up window, highest of the down
+window], both including the newest recommendation. An entry exactly as old as its window has
+left it.
+"""
+
+from datetime import datetime, timedelta
+
+from autoscaler.decision.cycle import Cycle
+from autoscaler.decision.model import Policy, Reason, Recommendation, ScalingState, Stage, Step
+
+
+def stabilize(cycle: Cycle, number: int) -> tuple[Step, ...]:
+    """Move no further than the windows agree on."""
+    up, down = cycle.policy.scale_up, cycle.policy.scale_down
+    lowest = min([number, *_inside(cycle, up.stabilization_window)])
+    highest = max([number, *_inside(cycle, down.stabilization_window)])
+    to = min(max(cycle.current, lowest), highest)
+    if to == number:
+        return ()
+    word, window = ("lowest", up) if number > cycle.current else ("highest", down)
+    span = window.stabilization_window.total_seconds()
+    return (
+        Step(
+            stage=Stage.STABILIZATION,
+            from_=number,
+            to=to,
+            reason=Reason.STABILIZED,
+            detail=f"{word} recommendation of the last {span:g}s is {to}",
+        ),
+    )
+
+
+def seeded(state: ScalingState, now: datetime, current: int) -> tuple[Recommendation, ...]:
+    """Return the window's entries; a target never seen before has its current replicas in it."""
+    if state.last_cycle is None:
+        return (Recommendation(at=now, replicas=current),)
+    return state.recommendations
+
+
+def recorded(
+    policy: Policy, entries: tuple[Recommendation, ...], now: datetime, number: int
+) -> tuple[Recommendation, ...]:
+    """Add this cycle's recommendation and drop those that have left both windows."""
+    window = max(policy.scale_up.stabilization_window, policy.scale_down.stabilization_window)
+    kept = tuple(entry for entry in entries if now - entry.at < window)
+    return (*kept, Recommendation(at=now, replicas=number))
+
+
+def _inside(cycle: Cycle, window: timedelta) -> list[int]:
+    now = cycle.observation.now
+    entries = seeded(cycle.state, now, cycle.current)
+    return [entry.replicas for entry in entries if now - entry.at < window]

@@ -1,0 +1,50 @@
+"""Everything this package raises on purpose.
+
+    AutoscalerError
+    ├── ConfigError             the operator's to mend; exit code 2
+    ├── InputError              a line or file given to a command; exit code 2
+    ├── ObserveError            the cycle could not see
+    │   └── TargetReadError     the Deployment, its scale or its pods could not be read
+    └── ActError                the cycle could not write
+        ├── TargetWriteError    the API refused or did not answer
+        ├── ForbiddenError      the API denied it: a right is missing
+        └── ConflictError       somebody else changed `replicas` since we looked
+
+A metric that cannot be had is not an error: it is a `Missing` value.
+"""
+
+
+class AutoscalerError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class ConfigError(AutoscalerError):
+    """The configuration cannot be used; the message is one line: key, rule and value."""
+
+
+class InputError(AutoscalerError):
+    """Something given to a command cannot be used; the message says where and what."""
+
+
+class ObserveError(AutoscalerError):
+    """The cycle could not see what it needs."""
+
+
+class TargetReadError(ObserveError):
+    """The target's scale or pods could not be read."""
+
+
+class ActError(AutoscalerError):
+    """The cycle could not write what it decided."""
+
+
+class TargetWriteError(ActError):
+    """The write failed, and nothing is known to have changed."""
+
+
+class ForbiddenError(ActError):
+    """The API denied the write: a right is missing."""
+
+
+class ConflictError(ActError):
+    """The replica count was no longer the one that the decision was made on."""

@@ -1,0 +1,78 @@
+"""Observations in, records out: `autoscaler decide`. No network, no clock."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from autoscaler.decision.decide import decide, remember
+from autoscaler.decision.model import (
+    Direction,
+    Mode,
+    Observation,
+    Policy,
+    ScalingState,
+    WriteResult,
+)
+from autoscaler.decision.record import Outcome, Record, observation_from_json, to_json
+from autoscaler.errors import InputError
+
+_WRITTEN = {
+    WriteResult.OK: Outcome.SCALED,
+    WriteResult.FAILED: Outcome.FAILED,
+    WriteResult.CONFLICT: Outcome.CONFLICTED,
+}
+
+
+def replay(policy: Policy, target: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield one record per observation line, each before the next line is read.
+
+    The state starts fresh and is carried from line to line. A decision that moves the number
+    counts as written unless its own line says otherwise; shadow mode never writes. Raises
+    InputError with the 1-based line number; blank lines are passed over.
+    """
+    state = ScalingState()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        observation = _parse(line, number, state)
+        before = state
+        verdict = decide(policy, before, observation)
+        outcome = _outcome(policy, verdict.decision.direction, observation.write)
+        state = verdict.state
+        if outcome is Outcome.SCALED:
+            state = remember(policy, state, verdict.decision, observation.now)
+        record = Record(
+            target=target,
+            policy=policy,
+            observation=observation,
+            state=before,
+            steps=verdict.steps,
+            decision=verdict.decision,
+            outcome=outcome,
+            mode=policy.mode,
+        )
+        yield json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
+
+
+def _outcome(policy: Policy, direction: Direction, write: WriteResult) -> Outcome:
+    if direction is Direction.HOLD:
+        return Outcome.HELD
+    return Outcome.DRY_RUN if policy.mode is Mode.SHADOW else _WRITTEN[write]
+
+
+def _parse(line: str, number: int, state: ScalingState) -> Observation:
+    try:
+        data = json.loads(line)
+    except ValueError as error:  # also an integer with too many digits
+        raise InputError(f"line {number}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"line {number}: not JSON: nested too deeply") from error
+    try:
+        observation = observation_from_json(data)
+    except ValueError as refusal:
+        raise InputError(f"line {number}: {refusal}") from refusal
+    if state.last_cycle is not None and observation.now <= state.last_cycle:
+        raise InputError(
+            f"line {number}: now = {observation.now.isoformat()}, "
+            f"must be later than the line before ({state.last_cycle.isoformat()})"
+        )
+    return observation

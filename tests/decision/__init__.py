@@ -1,0 +1,1 @@
+"""The decision: no mocks, no sockets, literal time."""

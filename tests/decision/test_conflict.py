@@ -1,0 +1,44 @@
+"""Another writer: stand down. A switch: do nothing at all."""
+
+from autoscaler.decision.model import ForeignWrite, Reason
+from tests.decision.build import Story, policy, seconds
+
+KUBECTL = ForeignWrite(manager="kubectl")
+
+
+def test_a_foreign_write_makes_it_stand_down_for_a_while_and_then_look_again():
+    """Ten minutes from the last foreign write, edges inside the calm."""
+    story = Story(policy(), current=2)
+    first = story.cycle(0, queue=8, foreign_write=KUBECTL).decision
+    assert (first.to, first.reason) == (2, Reason.CONFLICT)
+    assert story.cycle(300, queue=8, foreign_write=KUBECTL).decision.reason is Reason.CONFLICT
+    assert story.cycle(899, queue=8).decision.reason is Reason.CONFLICT
+    assert story.cycle(900, queue=8).decision.to == 10
+
+
+def test_a_person_who_scales_beyond_the_bounds_is_not_fought():
+    """Standing down wins over the bounds."""
+    story = Story(policy(max_replicas=6), current=9)
+    assert story.cycle(0, queue=0, foreign_write=KUBECTL).decision.to == 9
+
+
+def test_a_pause_holds_even_outside_the_bounds():
+    """Paused is paused."""
+    story = Story(policy(max_replicas=6), current=9)
+    decision = story.cycle(0, queue=80, paused=True).decision
+    assert (decision.to, decision.reason) == (9, Reason.PAUSED)
+
+
+def test_a_pause_is_remembered_by_the_window_as_the_number_it_kept():
+    """After a pause shrinking waits for a whole window."""
+    story = Story(policy(down_stabilization_window=seconds(300)), current=6)
+    story.cycle(0, queue=0.8)
+    story.cycle(250, queue=0.8, paused=True)
+    assert story.cycle(400, queue=0.8).decision.to == 6
+    assert story.cycle(550, queue=0.8).decision.to == 1
+
+
+def test_zero_replicas_with_a_positive_minimum_were_switched_off_by_a_person():
+    """Hold, and say so."""
+    decision = Story(policy(min_replicas=2), current=0).cycle(0, queue=8).decision
+    assert (decision.to, decision.reason) == (0, Reason.SCALING_DISABLED)

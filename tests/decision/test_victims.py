@@ -1,0 +1,34 @@
+"""Who goes first."""
+
+from autoscaler.decision.model import Pod, PodPhase
+from autoscaler.decision.victims import choose_victims
+from tests.decision.build import Story, at, policy, running, seen
+
+BUSY = Pod(name="busy", created=at(-10), in_flight=2)
+IDLE_OLD = Pod(name="idle-old", created=at(-900), in_flight=0)
+IDLE_YOUNG = Pod(name="idle-young", created=at(-100), in_flight=0)
+UNASKED = Pod(name="unasked", created=at(-1), in_flight=None)
+WARMING = Pod(name="warming", ready=False, created=at(-9000), in_flight=9)
+STARTING = Pod(name="starting", phase=PodPhase.PENDING, ready=False)
+GOING = Pod(name="going", deleting=True, in_flight=0)
+DONE = Pod(name="done", phase=PodPhase.SUCCEEDED, ready=False)
+
+
+def test_not_running_then_not_ready_then_least_in_flight_then_youngest():
+    """The whole order; pods that are going or done are not in it."""
+    pods = (BUSY, IDLE_OLD, UNASKED, GOING, WARMING, IDLE_YOUNG, DONE, STARTING)
+    order = choose_victims(seen(6, pods=pods), 10)
+    assert order == ("starting", "warming", "idle-young", "idle-old", "busy", "unasked")
+
+
+def test_only_a_decision_that_shrinks_names_victims():
+    """As many as it takes away."""
+    story = Story(policy(), current=3)
+    assert story.cycle(0, queue=2.4, pods=running("a", "b", "c")).decision.victims == ()
+    assert len(story.cycle(1, queue=0.8, pods=running("a", "b", "c")).decision.victims) == 2
+
+
+def test_without_pods_nobody_is_named():
+    """The decision stands all the same."""
+    decision = Story(policy(), current=3).cycle(0, queue=0.8).decision
+    assert (decision.to, decision.victims) == (1, ())
