@@ -103,6 +103,7 @@ def test_time_must_rise(second):
         ("nonsense", "not JSON"),
         ("[" * 100_000, "not JSON: nested too deeply"),
         ('{"now": ' + "9" * 5000 + "}", "not JSON"),
+        ("[" * 500 + "]" * 500, "must be an object"),
     ],
 )
 def test_a_malformed_line_is_refused_with_its_number_after_the_ones_before(text, told):

@@ -17,7 +17,7 @@ def stand_down(cycle: Cycle, number: int) -> tuple[Step, ...]:
             from_=number,
             to=cycle.current,
             reason=Reason.CONFLICT,
-            detail=f"another writer changed replicas at {since.isoformat()}",
+            detail=f"another writer changed replicas, seen at {since.isoformat()}",
         ),
     )
 

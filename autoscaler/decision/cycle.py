@@ -24,14 +24,14 @@ class Cycle:
 
     @property
     def veto(self) -> Reading | None:
-        """Return the first metric whose absence blocks shrinking."""
+        """Return the metric whose absence blocks shrinking, if any; one inside its limit first."""
         if self.fallen_back:
             return None
+        missing = [reading for reading in self.readings if reading.missing]
+        inside = [reading for reading in missing if not reading.expired]
         whole = any(reading.whole for reading in self.readings)
-        for reading in self.readings:
-            if reading.missing and not (reading.expired and whole):
-                return reading
-        return None
+        blocking = inside if whole else inside or missing
+        return blocking[0] if blocking else None
 
     @property
     def fallen_back(self) -> bool:

@@ -83,14 +83,16 @@ _MOTION_RULES: tuple[Rule, ...] = (stabilize, cool_down, limit_rate, give_back, 
 
 def _walk(cycle: Cycle) -> tuple[tuple[Step, ...], int | None]:
     """Return all steps, and the recommendation to remember (None: none was made)."""
-    switch = _switched_off(cycle)
-    if switch:
-        return (*_quality(cycle), switch), cycle.current
-    steps = _quality(cycle)
+    quality = _quality(cycle)
+    if cycle.current == 0 and cycle.policy.min_replicas > 0:
+        switch = _switch(cycle, Reason.SCALING_DISABLED, "replicas is 0: switched off by a person")
+        return (*quality, switch), None
+    steps, recommendation = _apply(_METRIC_RULES, cycle, quality, cycle.current)
+    if cycle.observation.paused:
+        return (*quality, _switch(cycle, Reason.PAUSED, "paused")), recommendation
     outside = keep_bounds(cycle, cycle.current)
     if outside:  # to the nearest bound and no further, metrics or not
-        return (*steps, *outside, *stand_down(cycle, outside[-1].to)), None
-    steps, recommendation = _apply(_METRIC_RULES, cycle, steps, cycle.current)
+        return (*quality, *outside, *stand_down(cycle, outside[-1].to)), None
     steps, number = _apply(_MOTION_RULES, cycle, steps, recommendation)
     return (*steps, *stand_down(cycle, number)), recommendation
 
@@ -105,13 +107,7 @@ def _apply(
     return steps, number
 
 
-def _switched_off(cycle: Cycle) -> Step | None:
-    if cycle.observation.paused:
-        reason, detail = Reason.PAUSED, "paused"
-    elif cycle.current == 0 and cycle.policy.min_replicas > 0:
-        reason, detail = Reason.SCALING_DISABLED, "replicas is 0: switched off by a person"
-    else:
-        return None
+def _switch(cycle: Cycle, reason: Reason, detail: str) -> Step:
     current = cycle.current
     return Step(stage=Stage.SWITCH, from_=current, to=current, reason=reason, detail=detail)
 
@@ -123,11 +119,11 @@ def _quality(cycle: Cycle) -> tuple[Step, ...]:
             stage=Stage.QUALITY,
             from_=cycle.current,
             to=cycle.current,
-            reason=reading.reason,
+            reason=Reason.HOLD_EXPIRED if reading.missing and reading.expired else reading.reason,
             detail=f"{reading.metric.name} {reading.quality}: {reading.detail}".rstrip(": "),
         )
         for reading in cycle.readings
-        if reading.reason
+        if not reading.whole
     )
 
 
@@ -135,7 +131,7 @@ def _decision(cycle: Cycle, steps: tuple[Step, ...]) -> Decision:
     current = cycle.current
     to = steps[-1].to if steps else current
     if to == current:
-        direction, reason = Direction.HOLD, _hold_reason(steps)
+        direction, reason = Direction.HOLD, _hold_reason(cycle, steps)
     else:
         direction = Direction.UP if to > current else Direction.DOWN
         reason = next(step.reason for step in reversed(steps) if step.from_ != step.to)
@@ -143,19 +139,18 @@ def _decision(cycle: Cycle, steps: tuple[Step, ...]) -> Decision:
     return Decision(from_=current, to=to, direction=direction, reason=reason, victims=victims)
 
 
-def _hold_reason(steps: tuple[Step, ...]) -> Reason:
+def _hold_reason(cycle: Cycle, steps: tuple[Step, ...]) -> Reason:
     """Return what keeps the number: a switch or conflict, else the last rule that turned it back.
 
-    Where only the metrics had a say, one that is not whole is the reason worth telling.
+    Where only the metrics had a say, one that is missing and blocks is the reason worth telling.
     """
     if steps and steps[-1].stage in (Stage.SWITCH, Stage.CONFLICT):
         return steps[-1].reason
     turned = next((step for step in reversed(steps) if step.from_ != step.to), None)
     if turned and turned.stage not in (Stage.RECOMMEND, Stage.TOLERANCE):
         return turned.reason
-    troubled = next((step for step in steps if step.stage is Stage.QUALITY), None)
-    if troubled:
-        return troubled.reason
+    if cycle.veto:
+        return cycle.veto.reason
     last = turned or (steps[-1] if steps else None)
     return last.reason if last else Reason.WITHIN_TOLERANCE
 

@@ -148,10 +148,32 @@ class Reason(StrEnum):
     NOT_LEADER = "NotLeader"
 
 
+WRITTEN_IF_KNOWN: Mapping[str, bool] = MappingProxyType({"written_if_known": True})
+"""Marks a field that JSON leaves out while it is None."""
+
+LARGEST = 2**31 - 1
+"""Kubernetes' replica counts are 32-bit."""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Write a value for a message: on one line, and cut where it is endless."""
+    text = (
+        f"{type(value).__name__} of {len(value)}"
+        if isinstance(value, dict | list) and value
+        else repr(value)
+    )
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def require(ok: object, key: str, value: object, rule: str) -> None:
     """Refuse a value in the one form that every message has."""
     if not ok:
-        raise ValueError(f"{key} = {value!r}, {rule}")
+        raise ValueError(f"{key} = {shown(value)}, {rule}")
+
+
+def _require_count(key: str, value: int | None) -> None:
+    require(value is None or value >= 0, key, value, "must not be negative")
+    require(value is None or value <= LARGEST, key, value, f"must be at most {LARGEST}")
 
 
 def _require_zone(key: str, at: datetime | None) -> None:
@@ -322,15 +344,12 @@ class Pod:
     created: datetime | None = None
     in_flight: int | None = None
     """Requests that it is serving; None where nobody could be asked."""
+    unschedulable: bool | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """No node has room for it; None where that is not known."""
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "must not be empty")
-        require(
-            self.in_flight is None or self.in_flight >= 0,
-            "in_flight",
-            self.in_flight,
-            "must not be negative",
-        )
+        _require_count("in_flight", self.in_flight)
         _require_zone("created", self.created)
 
 
@@ -344,6 +363,7 @@ class ForeignWrite:
 
     def __post_init__(self) -> None:
         _require_zone("at", self.at)
+        _require_count("replicas", self.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,8 +385,8 @@ class Observation:
 
     def __post_init__(self) -> None:
         _require_zone("now", self.now)
-        require(self.current >= 0, "current", self.current, "must not be negative")
-        require(self.ready >= 0, "ready", self.ready, "must not be negative")
+        _require_count("current", self.current)
+        _require_count("ready", self.ready)
         names = [pod.name for pod in self.pods or ()]
         require(len(set(names)) == len(names), "pods", names, "must have distinct names")
 
@@ -406,7 +426,7 @@ class ScalingState:
     conflict_since: datetime | None = None
     """The last foreign write."""
     given_back: Recommendation | None = None
-    """When replicas that could not run were given back, and how many were left."""
+    """When replicas that could not run were last given back, and how many could."""
 
 
 # --- decision ---------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 from math import ceil, floor
 
+from autoscaler.decision.model import LARGEST
+
 EPSILON = 1e-9
-LARGEST = 2**31 - 1
-"""Kubernetes' replica counts are 32-bit."""
 
 
 def at_most(value: float, edge: float) -> bool:

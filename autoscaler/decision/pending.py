@@ -5,39 +5,44 @@ them (`recommend.py`). This stage handles those that do not start at all.
 """
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import PodPhase, Reason, Recommendation, Stage, Step
+from autoscaler.decision.model import Pod, PodPhase, Reason, Recommendation, Stage, Step
+
+_ALIVE = (PodPhase.PENDING, PodPhase.RUNNING)
 
 
-def stuck_count(cycle: Cycle) -> int:
-    """Return how many pods have been pending for `pending_limit` or longer."""
-    now, limit = cycle.observation.now, cycle.policy.pending_limit
-    return sum(
-        pod.phase is PodPhase.PENDING
-        and not pod.deleting
-        and pod.created is not None
-        and now - pod.created >= limit
-        for pod in cycle.observation.pods or ()
-    )
+def runnable(cycle: Cycle) -> int | None:
+    """Return how many of the current replicas can run; None where none is stuck.
+
+    Stuck is who has been pending for `pending_limit` and found no node (or, where that is not
+    known, is merely pending). The last replica is never given back for it: a cluster may only
+    add a node for a pod that waits.
+    """
+    pods = cycle.observation.pods or ()
+    stuck = sum(_stuck(cycle, pod) for pod in pods)
+    if not stuck:
+        return None
+    alive = sum(not pod.deleting and pod.phase in _ALIVE and not _stuck(cycle, pod) for pod in pods)
+    return min(cycle.current, max(1, cycle.current - stuck, alive))
 
 
 def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Give back stuck replicas; afterwards do not grow beyond what ran, for `pending_limit`."""
-    returned = given_back(cycle)
-    if returned is None:
-        return ()
-    now = cycle.observation.now
-    if returned.at == now and number > returned.replicas and cycle.veto is None:
+    able = runnable(cycle)
+    if able is not None and cycle.veto is None and number > able:
         return (
             Step(
                 stage=Stage.PENDING,
                 from_=number,
-                to=returned.replicas,
+                to=able,
                 reason=Reason.GIVEN_BACK,
-                detail=f"{cycle.current - returned.replicas} replicas could not be started",
+                detail=f"{cycle.current - able} of {cycle.current} replicas could not be started",
             ),
         )
-    ceiling = max(cycle.current, returned.replicas)
-    if number <= ceiling or now - returned.at >= cycle.policy.pending_limit:
+    past = cycle.state.given_back
+    if able is None and (past is None or _over(cycle, past)):
+        return ()
+    ceiling = cycle.current if past is None else max(cycle.current, past.replicas)
+    if number <= ceiling:
         return ()
     return (
         Step(
@@ -45,15 +50,31 @@ def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
             from_=number,
             to=ceiling,
             reason=Reason.PODS_PENDING,
-            detail=f"more than {returned.replicas} could not be started",
+            detail=f"more than {ceiling} could not be started",
         ),
     )
 
 
 def given_back(cycle: Cycle) -> Recommendation | None:
-    """Return when replicas were last stuck, and how many were not."""
-    stuck = stuck_count(cycle)
-    if stuck:
-        able = max(0, cycle.current - stuck)
+    """Return when replicas were last given back, and how many could run, while that counts."""
+    able = runnable(cycle)
+    if able is not None and cycle.veto is None:
         return Recommendation(at=cycle.observation.now, replicas=able)
-    return cycle.state.given_back
+    past = cycle.state.given_back
+    return None if past is None or _over(cycle, past) else past
+
+
+def _stuck(cycle: Cycle, pod: Pod) -> bool:
+    return (
+        pod.phase is PodPhase.PENDING
+        and not pod.deleting
+        and pod.unschedulable is not False
+        and pod.created is not None
+        and cycle.observation.now - pod.created >= cycle.policy.pending_limit
+    )
+
+
+def _over(cycle: Cycle, past: Recommendation) -> bool:
+    """Tell whether there is room again: time has passed, or more run than could before."""
+    waited = cycle.observation.now - past.at >= cycle.policy.pending_limit
+    return waited or cycle.observation.ready > past.replicas

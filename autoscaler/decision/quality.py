@@ -5,6 +5,7 @@ metric that lacks some ready pods is partial; it is filled in by the stages in t
 moves the least (HPA's rule).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,11 +63,9 @@ class Reading:
         return self.missing is None and not self.lacking
 
     @property
-    def reason(self) -> Reason | None:
-        """Return the reason that names what is wrong; None where nothing is."""
-        if self.missing:
-            return Reason.HOLD_EXPIRED if self.expired else _REASONS[self.missing]
-        return Reason.METRIC_PARTIAL if self.lacking else None
+    def reason(self) -> Reason:
+        """Return the reason that names what is wrong with an answer that is not whole."""
+        return _REASONS[self.missing] if self.missing else Reason.METRIC_PARTIAL
 
     @property
     def quality(self) -> str:
@@ -111,12 +110,24 @@ def _judge(metric: Metric, observation: Observation) -> Reading:
     if answer == Samples(samples=()):
         answer = Missing(missing=MissingKind.EMPTY, detail="no series")
     if isinstance(answer, Missing):
-        if answer.missing is MissingKind.EMPTY and metric.on_empty is OnEmpty.ZERO:
+        if answer.missing is MissingKind.EMPTY and _empty_is_nothing(metric, observation):
             return Reading(metric=metric, counted=_serving_count(observation), detail="empty is 0")
         return Reading(metric=metric, missing=answer.missing, detail=answer.detail)
     if metric.type is MetricType.TOTAL:
         return _judge_total(metric, answer.samples, observation.now)
     return _judge_pods(metric, answer.samples, observation)
+
+
+def _empty_is_nothing(metric: Metric, observation: Observation) -> bool:
+    """Tell whether an empty answer is a measured zero.
+
+    Without a single replica there is no pod to have a sample, so nothing is missing. While all
+    of them are still starting, nothing is known of their load, whatever is declared.
+    """
+    if metric.type is MetricType.POD and observation.current == 0:
+        return True
+    serves = metric.type is MetricType.TOTAL or _serving_count(observation) > 0
+    return metric.on_empty is OnEmpty.ZERO and serves
 
 
 def _judge_total(metric: Metric, samples: tuple[Sample, ...], now: datetime) -> Reading:
@@ -130,21 +141,20 @@ def _judge_total(metric: Metric, samples: tuple[Sample, ...], now: datetime) -> 
 
 
 def _judge_pods(metric: Metric, samples: tuple[Sample, ...], observation: Observation) -> Reading:
-    names = [sample.labels.get("pod", "") for sample in samples]
-    if "" in names:
+    if any(not sample.labels.get("pod") for sample in samples):
         return Reading(
             metric=metric, missing=MissingKind.FAILED, detail="a series lacks the label `pod`"
-        )
-    if len(set(names)) < len(names):
-        double = next(name for name in names if names.count(name) > 1)
-        return Reading(
-            metric=metric,
-            missing=MissingKind.TOO_MANY_SERIES,
-            detail=f"{names.count(double)} series for pod {double}",
         )
     serving = _serving(observation)
     if serving is not None:
         samples = tuple(sample for sample in samples if sample.labels["pod"] in serving)
+    most = Counter(sample.labels["pod"] for sample in samples).most_common(1)
+    if most and most[0][1] > 1:
+        return Reading(
+            metric=metric,
+            missing=MissingKind.TOO_MANY_SERIES,
+            detail=f"{most[0][1]} series for pod {most[0][0]}",
+        )
     return _weigh(metric, samples, observation.now, expected=_serving_count(observation))
 
 

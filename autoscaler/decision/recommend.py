@@ -58,9 +58,20 @@ def recommend(cycle: Cycle, number: int) -> tuple[Step, ...]:
 
 def tolerate(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Keep the current replicas for each metric whose usage ratio is in the band."""
-    wants = [want for reading in cycle.readings if (want := _tolerated(cycle, reading))]
-    if not wants:
+    usable = [reading for reading in cycle.readings if not reading.missing]
+    if not usable:
         return ()
+    wants = [want for reading in usable if (want := _tolerated(cycle, reading))]
+    if not wants:
+        return (
+            Step(
+                stage=Stage.TOLERANCE,
+                from_=number,
+                to=cycle.current,
+                reason=Reason.WITHIN_TOLERANCE,
+                detail="no usable metric may ask for another number",
+            ),
+        )
     best = max(wants, key=lambda want: want.replicas)
     if best.replicas == number and best.reason in (Reason.ABOVE_TARGET, Reason.BELOW_TARGET):
         return ()
@@ -77,7 +88,7 @@ def permit(cycle: Cycle, number: int) -> tuple[Step, ...]:
             stage=Stage.QUALITY,
             from_=number,
             to=cycle.current,
-            reason=veto.reason or Reason.METRIC_FAILED,
+            reason=veto.reason,
             detail=f"no shrinking while {veto.metric.name} is {veto.quality}",
         ),
     )
@@ -122,8 +133,7 @@ def _tolerated(cycle: Cycle, reading: Reading) -> Want | None:
     filled = _filled_ratio(cycle, reading, ratio)
     turned = (ratio > 1) != (filled > 1) or (want.replicas - cycle.current) * (ratio - 1) < 0
     if turned or _within(cycle.policy, filled):
-        why = Reason.METRIC_PARTIAL if reading.lacking else Reason.PODS_PENDING
-        return _keep(cycle, reading, why)
+        return _keep(cycle, reading, _why_filled(cycle, reading))
     return want
 
 
@@ -132,6 +142,14 @@ def _keep(cycle: Cycle, reading: Reading, reason: Reason) -> Want | None:
     if reading.metric.use_for is UseFor.SCALE_UP:
         return None
     return Want(reading=reading, replicas=cycle.current, reason=reason)
+
+
+def _why_filled(cycle: Cycle, reading: Reading) -> Reason:
+    """Name those who said nothing and were filled in for."""
+    if reading.lacking:
+        return Reason.METRIC_PARTIAL
+    starting = cycle.current > reading.counted
+    return Reason.PODS_PENDING if starting else Reason.WITHIN_TOLERANCE
 
 
 def _filled_ratio(cycle: Cycle, reading: Reading, ratio: float) -> float:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from autoscaler.decision.model import (
+    WRITTEN_IF_KNOWN,
     Decision,
     Mode,
     Observation,
@@ -23,9 +24,11 @@ from autoscaler.decision.model import (
     ScalingState,
     Step,
     require,
+    shown,
 )
 
 VERSION = 1
+_LONGEST_KEY = 60
 
 Json = Any
 T = TypeVar("T")
@@ -64,7 +67,12 @@ class Record:
 def to_json(value: object) -> Json:
     """Return a JSON-able form of a value of this package."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {_key(field.name): to_json(getattr(value, field.name)) for field in fields(value)}
+        return {
+            _key(field.name): to_json(item)
+            for field in fields(value)
+            if (item := getattr(value, field.name)) is not None
+            or field.metadata != WRITTEN_IF_KNOWN
+        }
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -150,7 +158,7 @@ def _read_dataclass(kind: Any, data: Json, path: str) -> Any:
     try:
         return kind(**values)
     except ValueError as refusal:
-        raise ValueError(_join(path, str(refusal))) from refusal
+        raise ValueError(f"{path}.{refusal}" if path else str(refusal)) from refusal
 
 
 def _read_plain(kind: Any, data: Json, path: str) -> Any:
@@ -183,7 +191,7 @@ def _read_number(data: Json, path: str) -> float:
     try:
         return float(data)
     except OverflowError:
-        raise _refusal(path, str(data)[:20], "must be a number below 1.8e308") from None
+        raise _refusal(path, data, "must be a number below 1.8e308") from None
 
 
 def _read_span(data: Json, path: str) -> timedelta:
@@ -208,13 +216,12 @@ def _expect(data: Json, kind: type, path: str, word: str) -> Any:
 
 
 def _refusal(path: str, data: Json, rule: str) -> ValueError:
-    text = repr(data)
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    return ValueError(f"{path or 'the value'} = {shown}, {rule}")
+    return ValueError(f"{path or 'the value'} = {shown(data)}, {rule}")
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    plain = key if key.isprintable() and len(key) <= _LONGEST_KEY else shown(key)
+    return f"{path}.{plain}" if path else plain
 
 
 @cache

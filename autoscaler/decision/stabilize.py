@@ -19,15 +19,16 @@ def stabilize(cycle: Cycle, number: int) -> tuple[Step, ...]:
     to = min(max(cycle.current, lowest), highest)
     if to == number:
         return ()
-    word, window = ("lowest", up) if number > cycle.current else ("highest", down)
-    span = window.stabilization_window.total_seconds()
+    growing = number > cycle.current
+    word, extreme = ("lowest", lowest) if growing else ("highest", highest)
+    span = (up if growing else down).stabilization_window.total_seconds()
     return (
         Step(
             stage=Stage.STABILIZATION,
             from_=number,
             to=to,
             reason=Reason.STABILIZED,
-            detail=f"{word} recommendation of the last {span:g}s is {to}",
+            detail=f"{word} recommendation of the last {span:g}s is {extreme}",
         ),
     )
 
@@ -42,10 +43,19 @@ def seeded(state: ScalingState, now: datetime, current: int) -> tuple[Recommenda
 def recorded(
     policy: Policy, entries: tuple[Recommendation, ...], now: datetime, number: int
 ) -> tuple[Recommendation, ...]:
-    """Add this cycle's recommendation and drop those that have left both windows."""
+    """Add this cycle's recommendation and drop those that cannot count any more.
+
+    Gone are those that have left both windows, and those between a lower (or equal) and a higher
+    (or equal) newer one: the newer stay longer, so an older in between is never the extreme.
+    """
     window = max(policy.scale_up.stabilization_window, policy.scale_down.stabilization_window)
-    kept = tuple(entry for entry in entries if now - entry.at < window)
-    return (*kept, Recommendation(at=now, replicas=number))
+    kept = [Recommendation(at=now, replicas=number)]
+    lowest = highest = number
+    for entry in reversed(entries):
+        if now - entry.at < window and not lowest <= entry.replicas <= highest:
+            kept.append(entry)
+            lowest, highest = min(lowest, entry.replicas), max(highest, entry.replicas)
+    return tuple(reversed(kept))
 
 
 def _inside(cycle: Cycle, window: timedelta) -> list[int]:

@@ -29,13 +29,23 @@ def test_a_pause_holds_even_outside_the_bounds():
     assert (decision.to, decision.reason) == (9, Reason.PAUSED)
 
 
-def test_a_pause_is_remembered_by_the_window_as_the_number_it_kept():
-    """After a pause shrinking waits for a whole window."""
+def test_what_the_metrics_wanted_during_a_pause_is_remembered():
+    """After a pause the window knows the load of the pause."""
     story = Story(policy(down_stabilization_window=seconds(300)), current=6)
     story.cycle(0, queue=0.8)
-    story.cycle(250, queue=0.8, paused=True)
-    assert story.cycle(400, queue=0.8).decision.to == 6
+    story.cycle(250, queue=3.2, paused=True)
+    assert story.cycle(400, queue=0.8).decision.to == 4
     assert story.cycle(550, queue=0.8).decision.to == 1
+
+
+def test_a_time_without_scaling_leaves_nothing_in_the_window():
+    """Switched on again, growth need not wait for zeros to leave."""
+    story = Story(policy(up_stabilization_window=seconds(300)), current=2)
+    story.cycle(0, queue=1.6)
+    story.current = 0
+    story.cycle(400, queue=8)
+    story.current = 2
+    assert story.cycle(405, queue=8).decision.to == 10
 
 
 def test_zero_replicas_with_a_positive_minimum_were_switched_off_by_a_person():

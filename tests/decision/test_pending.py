@@ -1,7 +1,9 @@
 """Replicas that cannot run are given back."""
 
-from autoscaler.decision.model import Reason
-from tests.decision.build import Story, missing, pending, policy, running
+from dataclasses import replace
+
+from autoscaler.decision.model import Pod, Reason
+from tests.decision.build import CPU, QUEUE, Story, missing, pending, policy, running
 
 
 def test_pods_pending_for_the_limit_are_given_back_and_not_asked_for_at_once():
@@ -43,3 +45,70 @@ def test_growth_waits_while_pods_are_stuck_at_the_minimum():
     stuck = (*running("a"), *pending("b", born=0))
     held = story.cycle(300, queue=8, ready=1, pods=stuck).decision
     assert (held.to, held.reason) == (2, Reason.AT_MINIMUM)
+
+
+def test_a_surge_pod_that_does_not_fit_takes_no_serving_replica_away():
+    """During a rolling update four serve and a fifth waits: there is nothing to give back."""
+    story = Story(policy(), current=4)
+    pods = (*running(*"abcd"), *pending("new", born=0))
+    for now in (400, 405, 410):
+        assert story.cycle(now, queue=3.2, pods=pods).decision.to == 4
+
+
+def test_a_list_of_pods_that_lags_behind_gives_nothing_back_twice():
+    """The pod that was given back is still listed one cycle later."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *pending("n", born=0))
+    assert story.cycle(300, queue=2.4, ready=2, pods=pods).decision.to == 2
+    assert story.cycle(305, queue=2.4, ready=2, pods=pods).decision.to == 2
+
+
+def test_pods_that_were_never_created_are_given_back_with_the_stuck_ones():
+    """A quota lets three of six be: what is stuck goes, the others may still come."""
+    story = Story(policy(), current=6)
+    pods = (
+        *running("a", "b"),
+        *pending("n", born=0),
+        Pod(name="gone", phase="Failed", ready=False),
+    )
+    assert story.cycle(300, queue=4.8, ready=2, pods=pods).decision.to == 5
+
+
+def test_a_pod_that_found_a_node_is_not_stuck_while_it_pulls_its_image():
+    """Pending is more than unschedulable, where that is known."""
+    story = Story(policy(), current=3)
+    pulling = tuple(replace(pod, unschedulable=False) for pod in pending("n", born=0))
+    pods = (*running("a", "b"), *pulling)
+    assert story.cycle(900, queue=2.4, ready=2, pods=pods).decision.to == 3
+
+
+def test_the_last_replica_is_not_given_back():
+    """A cluster may only add a node for a pod that waits."""
+    story = Story(policy(min_replicas=0), current=1)
+    assert story.cycle(300, queue=0.8, ready=0, pods=pending("n", born=0)).decision.to == 1
+
+
+def test_growth_is_free_again_once_more_run_than_could_before():
+    """A node has come: no need to wait for the rest of the time."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *pending("n", born=0))
+    assert story.cycle(300, queue=2.4, ready=2, pods=pods).decision.to == 2
+    story.current = 3
+    assert story.cycle(310, queue=8, pods=running("a", "b", "c")).decision.to == 10
+
+
+def test_nothing_given_back_bans_nothing():
+    """While a metric is missing stuck pods stay; once they run, growth is free."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *pending("n", born=0))
+    story.cycle(300, queue=missing(), ready=2, pods=pods)
+    assert story.state.given_back is None
+    assert story.cycle(305, queue=8, pods=running("a", "b", "n")).decision.to == 10
+
+
+def test_stuck_pods_are_not_added_to_while_they_cannot_be_given_back():
+    """The other metric asks for more, and more could not run either."""
+    story = Story(policy(metrics=(QUEUE, CPU)), current=3)
+    pods = (*running("a", "b"), *pending("n", born=0))
+    held = story.cycle(300, queue=8, cpu=missing(), ready=2, pods=pods).decision
+    assert (held.to, held.reason) == (3, Reason.PODS_PENDING)

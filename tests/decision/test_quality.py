@@ -94,6 +94,20 @@ def test_empty_per_pod_metric_may_be_declared_zero_too():
         assert verdict.decision.to == 1
 
 
+def test_a_declared_zero_waits_for_a_ready_pod():
+    """While all replicas are starting nothing is known of their load."""
+    zero = policy(metrics=(replace(CPU, on_empty=OnEmpty.ZERO),))
+    assert decide(zero, ScalingState(), seen(3, ready=0, cpu=missing("Empty"))).decision.to == 3
+
+
+def test_without_replicas_a_per_pod_metric_is_not_missing():
+    """There is no pod to have a sample, so the hold clock does not run and no fallback starts."""
+    story = Story(policy(min_replicas=0, metrics=(QUEUE, CPU)), current=0)
+    verdict = story.cycle(0, queue=0, cpu=missing("Empty"))
+    assert (verdict.decision.to, verdict.decision.reason) == (0, Reason.WITHIN_TOLERANCE)
+    assert not story.state.holds
+
+
 def test_a_missing_metric_blocks_shrinking_but_not_growing():
     """The other metric may still ask for more, and only for more."""
     up = decide(BOTH, ScalingState(), seen(2, queue=4, cpu=missing()))
@@ -120,6 +134,13 @@ def test_two_series_for_one_pod_are_too_many():
     double = Samples(samples=per_pod({"a": 0.1}).samples * 2)
     verdict = decide(PODS, ScalingState(), seen(1, cpu=double))
     assert verdict.decision.reason is Reason.TOO_MANY_SERIES
+
+
+def test_two_series_for_a_pod_that_does_not_serve_spoil_nothing():
+    """It is ignored before anything is counted."""
+    pods = (*running("a", "b"), Pod(name="x", deleting=True))
+    cpu = Samples(samples=(*per_pod({"a": 1.4, "b": 1.4}).samples, *per_pod({"x": 9}).samples * 2))
+    assert decide(PODS, ScalingState(), seen(2, cpu=cpu, pods=pods)).decision.to == 4
 
 
 def test_a_series_without_the_label_pod_has_failed():
@@ -219,6 +240,23 @@ def test_after_the_hold_limit_a_missing_metric_loses_its_veto():
     verdict = story.cycle(900, queue=0, cpu=missing())
     assert verdict.decision.to == 1
     assert Reason.HOLD_EXPIRED in {step.reason for step in verdict.steps}
+
+
+def test_an_expired_metric_is_no_reason_for_a_hold_that_others_want():
+    """The other metric is in its band: that is why nothing moves."""
+    story = Story(BOTH, current=2)
+    story.cycle(0, queue=1.6, cpu=missing())
+    verdict = story.cycle(900, queue=1.6, cpu=missing())
+    assert verdict.decision.reason is Reason.WITHIN_TOLERANCE
+    assert verdict.steps[0].reason is Reason.HOLD_EXPIRED
+
+
+def test_a_hold_names_the_metric_that_still_has_its_veto():
+    """One has expired, the other not: the other keeps the number."""
+    story = Story(BOTH, current=2)
+    story.cycle(0, queue=missing("Failed"), cpu=per_pod({"a": 0.7, "b": 0.7}))
+    verdict = story.cycle(900, queue=missing("Failed"), cpu=missing("Stale"))
+    assert verdict.decision.reason is Reason.METRIC_STALE
 
 
 def test_one_whole_answer_ends_the_hold_clock():

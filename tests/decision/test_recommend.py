@@ -114,3 +114,24 @@ def test_the_need_that_equals_the_current_replicas_holds():
     """Out of the band but rounded up to what is there."""
     verdict = decide(policy(), ScalingState(), seen(1, queue=0.5))
     assert (verdict.decision.to, verdict.decision.reason) == (1, Reason.WITHIN_TOLERANCE)
+
+
+def test_tolerance_holds_for_a_metric_that_only_grows():
+    """In its band it asks for nothing, alone or beside one that is missing."""
+    only_up = replace(QUEUE, use_for=UseFor.SCALE_UP)
+    assert to(seen(4, queue=0.8 * 4.2), metrics=(only_up,)) == 4
+    assert to(seen(4, queue=0.8 * 4.2), metrics=(only_up, CPU)) == 4
+    verdict = decide(policy(metrics=(only_up,)), ScalingState(), seen(4, queue=0.4))
+    assert [step.detail for step in verdict.steps] == [
+        "no usable metric may ask for another number"
+    ]
+
+
+def test_pods_beyond_the_current_number_are_not_pending():
+    """After a cut from outside four answer for two: in the band, and nobody starts."""
+    cpu = per_pod(dict.fromkeys("abcd", 0.56))
+    verdict = decide(policy(metrics=(CPU,)), ScalingState(), seen(2, ready=4, cpu=cpu))
+    assert (verdict.decision.to, verdict.decision.reason) == (2, Reason.WITHIN_TOLERANCE)
+    more = per_pod(dict.fromkeys("abcd", 0.2))
+    verdict = decide(policy(metrics=(CPU,)), ScalingState(), seen(1, ready=4, cpu=more))
+    assert (verdict.decision.to, verdict.decision.reason) == (1, Reason.WITHIN_TOLERANCE)

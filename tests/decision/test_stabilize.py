@@ -1,6 +1,6 @@
 """Stabilization windows, told as stories."""
 
-from autoscaler.decision.model import Reason
+from autoscaler.decision.model import Reason, WriteResult
 from tests.decision.build import Story, missing, policy, seconds
 
 
@@ -42,13 +42,30 @@ def test_a_cycle_without_data_records_the_current_replicas():
     assert story.cycle(500, queue=0.8).decision.to == 1
 
 
-def test_entries_older_than_both_windows_are_forgotten():
-    """Memory is bounded by the windows."""
-    windows = {"up_stabilization_window": seconds(20), "down_stabilization_window": seconds(60)}
-    story = Story(policy(**windows), current=2)
-    for now in range(0, 1000, 10):
-        story.cycle(now, queue=1.6)
-    assert len(story.state.recommendations) == 6
+def remembered(story):
+    """Return the numbers that the window still holds, oldest first."""
+    return [entry.replicas for entry in story.state.recommendations]
+
+
+def test_entries_that_cannot_count_any_more_are_forgotten():
+    """Gone with the window, or between a lower and a higher newer one: memory stays small."""
+    windows = {"up_stabilization_window": seconds(600), "down_stabilization_window": seconds(600)}
+    story = Story(policy(**windows), current=4)
+    for now, queue in ((0, 3.2), (10, 7.2), (20, 0.8), (30, 4.8), (40, 2.4), (50, 2.4)):
+        story.cycle(now, queue=queue)
+    assert remembered(story) == [9, 1, 6, 3]
+    story.cycle(620, queue=2.4)
+    assert remembered(story) == [6, 3]
+    story.cycle(2000, queue=2.4)
+    assert remembered(story) == [3]
+
+
+def test_the_step_tells_the_extreme_of_the_window():
+    """Also where the current replicas lie between it and the wish."""
+    story = Story(policy(up_stabilization_window=seconds(300)), current=4)
+    story.cycle(0, queue=1.6)
+    verdict = story.cycle(10, queue=8, write=WriteResult.FAILED)
+    assert "lowest recommendation of the last 300s is 2" in verdict.steps[-1].detail
 
 
 def test_a_long_gap_is_not_a_first_cycle():
