@@ -52,8 +52,8 @@ def test_shadow_mode_writes_nothing():
     """So nothing cools down, and no rate is used up."""
     given = policy(mode=Mode.SHADOW, up_policies=(pods_per(1, 600),))
     assert decisions(given, line(0, 2, 8), line(10, 3, 8)) == [
-        (3, "RateLimited", "dry-run"),
-        (4, "RateLimited", "dry-run"),
+        (3, "AboveTarget", "dry-run"),
+        (4, "AboveTarget", "dry-run"),
     ]
 
 

@@ -134,9 +134,14 @@ def _decision(cycle: Cycle, steps: tuple[Step, ...]) -> Decision:
         direction, reason = Direction.HOLD, _hold_reason(cycle, steps)
     else:
         direction = Direction.UP if to > current else Direction.DOWN
-        reason = next(step.reason for step in reversed(steps) if step.from_ != step.to)
+        reason = _move_reason(current, to, steps)
     victims = choose_victims(cycle.observation, current - to)
     return Decision(from_=current, to=to, direction=direction, reason=reason, victims=victims)
+
+
+def _move_reason(current: int, to: int, steps: tuple[Step, ...]) -> Reason:
+    """Return what asked for the move; the rules that only shortened it stand in the trail."""
+    return next(step.reason for step in steps if (step.to - current) * (to - current) > 0)
 
 
 def _hold_reason(cycle: Cycle, steps: tuple[Step, ...]) -> Reason:

@@ -9,6 +9,7 @@ from autoscaler.decision.model import (
     Fallback,
     FallbackBehavior,
     ForeignWrite,
+    Reason,
     Scaling,
     ScalingState,
     Stage,
@@ -62,6 +63,14 @@ def test_every_step_of_a_hold_links_up_too():
         number = step.to
         assert step.detail
     assert number == 6
+
+
+def test_a_move_names_what_asked_for_it_and_its_trail_what_shortened_it():
+    """Up because the load is above target; four at a time because of the rate."""
+    given = policy(up_policies=(pods_per(4, 15),))
+    verdict = decide(given, ScalingState(), seen(2, queue=80))
+    assert (verdict.decision.to, verdict.decision.reason) == (6, Reason.ABOVE_TARGET)
+    assert verdict.steps[-1].reason is Reason.RATE_LIMITED
 
 
 def test_remembering_a_hold_changes_nothing():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import Reason, ScalingState, UseFor
+from autoscaler.decision.model import Reason, ScalingState, Stage, UseFor
 from tests.decision.build import CPU, QUEUE, Story, per_pod, policy, seen
 
 
@@ -12,7 +12,11 @@ def test_a_metric_that_only_grows_still_keeps_its_share_of_replicas():
     metrics = (QUEUE, replace(CPU, use_for=UseFor.SCALE_UP))
     cpu = per_pod({"a": 0.55, "b": 0.55, "c": 0.55, "d": 0.55})
     verdict = decide(policy(metrics=metrics), ScalingState(), seen(4, queue=0.8, cpu=cpu))
-    assert (verdict.decision.to, verdict.decision.reason) == (3, Reason.NOT_FEASIBLE)
+    assert verdict.decision.to == 3
+    assert (verdict.steps[-1].stage, verdict.steps[-1].reason) == (
+        Stage.FEASIBILITY,
+        Reason.NOT_FEASIBLE,
+    )
 
 
 def test_exactly_at_the_scale_up_edge_is_feasible():

@@ -313,7 +313,7 @@ def test_the_fallback_waits_for_the_last_metric_and_passes_the_later_stages():
     story.cycle(500, queue=missing(), cpu=missing())
     assert story.cycle(1000, queue=missing(), cpu=missing()).decision.to == 4
     last = story.cycle(1400, queue=missing(), cpu=missing()).decision
-    assert (last.to, last.direction, last.reason) == (8, Direction.UP, Reason.AT_MAXIMUM)
+    assert (last.to, last.direction, last.reason) == (8, Direction.UP, Reason.HOLD_EXPIRED)
 
 
 def test_hold_limit_zero_never_vetoes():

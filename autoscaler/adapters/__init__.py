@@ -1,0 +1,1 @@
+"""Adapters: one foreign system each, behind the ports of `autoscaler.ports`."""

@@ -1,0 +1,16 @@
+"""The machine's clocks; nothing else in the daemon reads one."""
+
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """The real time."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        return time.monotonic()

@@ -1,0 +1,134 @@
+"""What `autoscaler check` wants to know of a Deployment: values only, nothing is judged here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+from kubernetes.client import (
+    AuthorizationV1Api,
+    AutoscalingV2Api,
+    CustomObjectsApi,
+    V1Container,
+    V1ResourceAttributes,
+    V1SelfSubjectAccessReview,
+    V1SelfSubjectAccessReviewSpec,
+    V2HorizontalPodAutoscalerList,
+)
+from kubernetes.client.exceptions import ApiException
+from kubernetes.utils import parse_quantity
+
+from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
+from autoscaler.adapters.kubernetes.target import RIGHTS
+from autoscaler.errors import TargetReadError
+
+_LIST_HPAS = Right(verb="list", resource="horizontalpodautoscalers", group="autoscaling")
+_LIST_SCALED_OBJECTS = Right(verb="list", resource="scaledobjects", group="keda.sh")
+_SCALED_OBJECTS_VERSION = "v1alpha1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherScaler:
+    """Something else that sets the replicas of the same Deployment."""
+
+    kind: str
+    """HorizontalPodAutoscaler or ScaledObject."""
+    name: str
+    min_replicas: int | None
+    max_replicas: int | None
+
+
+class KubernetesChecks(DeploymentClient):
+    """Questions about one Deployment; each raises TargetReadError, also for want of a right."""
+
+    def missing_rights(self, rights: Sequence[Right] = RIGHTS) -> tuple[Right, ...]:
+        """Ask the API which of these it would deny us; empty where it grants all."""
+        return tuple(right for right in rights if not self._is_allowed(right))
+
+    def other_scalers(self) -> tuple[OtherScaler, ...]:
+        """List the HPAs and ScaledObjects aimed at the Deployment.
+
+        An HPA that belongs to a ScaledObject is left out: the ScaledObject is the one to mend.
+        """
+        return (*self._autoscalers(), *self._scaled_objects())
+
+    def cpu_limits(self) -> Mapping[str, Decimal | None]:
+        """Give the CPU limit of each container of the pod template, in cores; None: no limit."""
+        deployment = self._read_deployment()
+        with self._reading(GET_DEPLOYMENT):
+            pod = need(need(deployment.spec).template.spec)
+            return {container.name: _cpu_limit(container) for container in pod.containers}
+
+    def _is_allowed(self, right: Right) -> bool:
+        attributes = V1ResourceAttributes(
+            namespace=self._namespace,
+            verb=right.verb,
+            group=right.group,
+            resource=right.resource,
+            subresource=right.subresource,
+            name=self._name if right.resource == GET_DEPLOYMENT.resource else "",
+        )
+        spec = V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        with self._translating(f"cannot ask for the right to {right}", TargetReadError):
+            review = self._call(
+                V1SelfSubjectAccessReview,
+                AuthorizationV1Api(self._client).create_self_subject_access_review,
+                V1SelfSubjectAccessReview(spec=spec),
+            )
+            return need(review.status).allowed
+
+    def _autoscalers(self) -> Iterator[OtherScaler]:
+        with self._reading(_LIST_HPAS):
+            listed = self._call(
+                V2HorizontalPodAutoscalerList,
+                AutoscalingV2Api(self._client).list_namespaced_horizontal_pod_autoscaler,
+                self._namespace,
+            )
+            for found in listed.items:
+                metadata, spec = need(found.metadata), need(found.spec)
+                owners = {owner.kind for owner in metadata.owner_references or ()}
+                aim = spec.scale_target_ref
+                if self._is_aim(aim.kind, aim.name) and "ScaledObject" not in owners:
+                    yield OtherScaler(
+                        kind="HorizontalPodAutoscaler",
+                        name=need(metadata.name),
+                        min_replicas=spec.min_replicas,
+                        max_replicas=spec.max_replicas,
+                    )
+
+    def _scaled_objects(self) -> Iterator[OtherScaler]:
+        with self._reading(_LIST_SCALED_OBJECTS):
+            for found in self._list_scaled_objects():
+                spec = found["spec"]
+                aim = spec["scaleTargetRef"]
+                if self._is_aim(aim.get("kind", "Deployment"), aim["name"]):
+                    yield OtherScaler(
+                        kind="ScaledObject",
+                        name=found["metadata"]["name"],
+                        min_replicas=spec.get("minReplicaCount"),
+                        max_replicas=spec.get("maxReplicaCount"),
+                    )
+
+    def _list_scaled_objects(self) -> list[dict[str, dict[str, Any]]]:
+        read = CustomObjectsApi(self._client).list_namespaced_custom_object
+        right = _LIST_SCALED_OBJECTS
+        where = (right.group, _SCALED_OBJECTS_VERSION, self._namespace, right.resource)
+        try:
+            listed: list[dict[str, dict[str, Any]]] = self._call(dict, read, *where)["items"]
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:  # the cluster has no KEDA
+                return []
+            raise
+        return listed
+
+    def _is_aim(self, kind: str, name: str) -> bool:
+        return kind == "Deployment" and name == self._name
+
+
+def _cpu_limit(container: V1Container) -> Decimal | None:
+    limits = container.resources.limits if container.resources else None
+    quantity = (limits or {}).get("cpu")
+    if quantity is None:
+        return None
+    return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call]

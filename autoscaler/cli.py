@@ -1,0 +1,257 @@
+"""The commands: arguments in, exit code out; no logic of their own.
+
+Exit codes: 0 done, 1 failed (or findings), 2 bad configuration, input or usage. An error is one
+line on standard error.
+"""
+
+# Commands import what they run when they run it: `decide` needs neither the cluster's client nor a
+# scheduler, and both take their time to load.
+# ruff: noqa: PLC0415
+
+# Options are what a command line library makes arguments of, and a command prints.
+# ruff: noqa: FBT001, FBT002, PLR0913, PLR0917, T201
+
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from autoscaler import __version__
+from autoscaler.errors import AutoscalerError, ConfigError, InputError
+from autoscaler.settings import Settings, TargetSettings, find_file, load, to_policy
+
+if TYPE_CHECKING:
+    from autoscaler.check import Finding
+
+app = typer.Typer(
+    help="Scales Ollama's replicas with the load, never on missing data, and says why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@dataclass
+class _Invocation:
+    debug: bool = False
+
+
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration; config/autoscaler.yaml if not given."
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    invocation = _Invocation()
+    try:
+        code = app(arguments, prog_name="autoscaler", standalone_mode=False, obj=invocation)
+    except Exception as error:  # noqa: BLE001 - the one place where every error becomes a line
+        if invocation.debug:
+            traceback.print_exc()
+        return _refuse(error)
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(error: Exception) -> int:
+    if isinstance(error, AutoscalerError):
+        _complain(str(error))
+        return 2 if isinstance(error, ConfigError | InputError) else 1
+    if hasattr(error, "format_message"):  # a usage error of the command line library
+        text = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(text, file=sys.stderr)
+        else:
+            _complain(f"{text.rstrip('.')}; `autoscaler --help` shows what there is")
+        return 2
+    _complain(f"unexpected {type(error).__name__}: {error}; --debug shows where")
+    return 1
+
+
+def _complain(text: str) -> None:
+    print(f"autoscaler: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"autoscaler {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Tell the version."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    context.obj.debug = debug
+
+
+@app.command("run")
+def run_daemon(
+    config: _Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Decide and report, but write nothing.")
+    ] = False,
+) -> int:
+    """Scale the targets until a signal asks to stop."""
+    from autoscaler.daemon import hold_signals
+
+    hold_signals()
+    settings = _load(config)
+
+    from autoscaler.bootstrap import build
+
+    build(settings, sys.stdout, dry_run=dry_run).run()
+    return 0
+
+
+@app.command("check")
+def check_everything(
+    config: _Config = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Look at the configuration and the queries only.")
+    ] = False,
+) -> int:
+    """Look at configuration, queries, target, rights and rivals, and say what to mend."""
+    settings = _load(config)
+
+    from autoscaler.bootstrap import check_settings
+    from autoscaler.check import Severity
+
+    findings = check_settings(settings, offline=offline)
+    _show(findings)
+    return 0 if all(finding.severity is Severity.OK for finding in findings) else 1
+
+
+@app.command()
+def decide(
+    config: _Config = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMESPACE/NAME", help="Which target's policy; the only one if not given."
+        ),
+    ] = None,
+) -> int:
+    """Turn observations (JSON Lines on standard input) into records (JSON Lines)."""
+    from autoscaler.replay import replay
+
+    chosen = _choose(_load(config), target)
+    try:
+        for line in replay(to_policy(chosen), chosen.name, _lines(sys.stdin.buffer)):
+            print(line, flush=True)
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Nothing may be flushed to the pipe at exit, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+@app.command()
+def sandbox(
+    config: _Config = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="Times real time; if not given, what ends in two minutes."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the load generator.")] = 1,
+    minutes: Annotated[float | None, typer.Option(help="Simulated minutes of load.")] = None,
+    profile: Annotated[str | None, typer.Option(help="The machine that is imitated.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A request log to replay.")
+    ] = None,
+    busy_slots: Annotated[float | None, typer.Option(help="Mean load of a trace.")] = None,
+    fault: Annotated[
+        str | None, typer.Option(help="prometheus-outage, replica-crash or gateway-restart.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="For report and records.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay up after the load, until Ctrl-C.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live view.")] = False,
+) -> int:
+    """Show the daemon scale a real load on this machine alone."""
+    try:
+        from autoscaler.sandbox.run import SandboxOptions, run_sandbox
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("autoscaler"):
+            raise
+        raise ConfigError(
+            f"the sandbox needs {error.name}: pip install 'ollama-autoscaler[sandbox]'"
+        ) from error
+    options = SandboxOptions(
+        config=config,
+        speed=speed,
+        seed=seed,
+        minutes=minutes,
+        profile=profile,
+        trace=trace,
+        busy_slots=busy_slots,
+        fault=fault,
+        out=out,
+        keep=keep,
+        plain=plain,
+    )
+    return run_sandbox(options)
+
+
+def _load(config: Path | None) -> Settings:
+    return load(find_file(config), os.environ)
+
+
+def _choose(settings: Settings, name: str | None) -> TargetSettings:
+    names = [target.name for target in settings.targets]
+    if name is None and len(names) > 1:
+        raise InputError(f"--target must be given, one of {', '.join(names)}")
+    if name is not None and name not in names:
+        raise InputError(f"--target = {name}, must be one of {', '.join(names)}")
+    return settings.targets[names.index(name) if name else 0]
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    for number, line in enumerate(stream, start=1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"line {number}: not UTF-8 at byte {error.start}") from error
+
+
+def _show(findings: "Iterable[Finding]") -> None:
+    if not sys.stdout.isatty():
+        for finding in findings:
+            then = f"; next: {finding.next_step}" if finding.next_step else ""
+            print(f"{finding.severity:<7} {finding.where}: {finding.what}{then}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "warning": "yellow", "error": "red"}
+    table = Table("", "where", "found", "next step", show_edge=False, pad_edge=False)
+    for finding in findings:
+        # Text, not markup: a query's [1m] is no colour.
+        table.add_row(
+            Text(finding.severity, style=colours[finding.severity]),
+            Text(finding.where),
+            Text(finding.what),
+            Text(finding.next_step),
+        )
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""The whole stack on one machine: emulated Kubernetes API, replicas, gateway, load, report."""

@@ -1,0 +1,80 @@
+"""The daemon's cycles as they come in its records file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from autoscaler.adapters.cycle_view import CycleView, view_of
+from autoscaler.decision.model import Stage
+from autoscaler.decision.record import Record, from_json
+from autoscaler.ports import CycleReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """One cycle of the daemon."""
+
+    at: datetime
+    view: CycleView
+    record: Record
+
+    @property
+    def from_(self) -> int:
+        """Replicas before."""
+        return self.record.decision.from_
+
+    @property
+    def to(self) -> int:
+        """Replicas that it decided on."""
+        return self.record.decision.to
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return why data was missing, `MetricFailed` for example; empty where all was whole."""
+        return tuple(
+            dict.fromkeys(
+                str(step.reason) for step in self.record.steps if step.stage is Stage.QUALITY
+            )
+        )
+
+    def value(self, metric: str) -> float | None:
+        """Return a metric's value as the cycle judged it; None where it was missing."""
+        return next((one.value for one in self.view.metrics if one.name == metric), None)
+
+
+class CycleLog:
+    """Reads the records file while the daemon writes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Read from the beginning of `path`, which need not exist yet."""
+        self._path = path
+        self._offset = 0
+        self.cycles: list[Cycle] = []
+
+    def read(self) -> Sequence[Cycle]:
+        """Return the cycles that are new since the last call."""
+        if not self._path.exists():
+            return ()
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        new = [_cycle(json.loads(line)) for line in whole.splitlines() if line]
+        self.cycles += new
+        return new
+
+
+def _cycle(data: object) -> Cycle:
+    record = from_json(Record, data)
+    at = record.observation.now
+    report = CycleReport(
+        target=record.target,
+        at=at,
+        duration=timedelta(0),
+        outcome=record.outcome,
+        record=record,
+    )
+    return Cycle(at=at, view=view_of(report), record=record)

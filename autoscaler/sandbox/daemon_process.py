@@ -1,0 +1,92 @@
+"""The daemon as a process of its own: `autoscaler run` with the shipped configuration."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoscaler.sandbox.processes import LOOPBACK, Child, Command, until_answers
+from autoscaler.sandbox.timescale import Difference, differences, divide_config
+from autoscaler.settings import Settings
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 20.0
+# Part of the settings that the run gives by the environment, in files of its own.
+_SCALED_SECTIONS = ("interval", "targets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where things are on this machine."""
+
+    prometheus: str
+    kubeconfig: Path
+    port: int
+    records: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the daemon is started with."""
+
+    config: Path
+    """The shipped file, or a copy with every duration divided."""
+    environment: Mapping[str, str]
+    """The overrides: where things are on this machine."""
+    places: Places
+    differences: tuple[Difference, ...]
+    """What the copy changes."""
+
+
+def plan(shipped: Path, settings: Settings, speed: float, places: Places, directory: Path) -> Plan:
+    """Write what the daemon reads. At speed 1 that is the shipped file itself."""
+    changed: tuple[Difference, ...] = ()
+    config = shipped
+    if speed != 1:
+        whole = settings.model_dump(mode="json")
+        before = {key: whole[key] for key in _SCALED_SECTIONS}
+        after = divide_config(before, speed)
+        changed = tuple(differences(before, after))
+        config = directory / "autoscaler.yaml"
+        # JSON is YAML; whatever is not a duration goes over as it is.
+        rest = {key: value for key, value in whole.items() if key not in _SCALED_SECTIONS}
+        config.write_text(json.dumps({**rest, **_mapping(after)}, indent=2) + "\n")
+    return Plan(config=config, environment=_environment(places), places=places, differences=changed)
+
+
+def command(plan: Plan, directory: Path) -> Command:
+    """Return what to start."""
+    return Command(
+        name="autoscaler run",
+        argv=(sys.executable, "-m", "autoscaler", "run", "--config", str(plan.config)),
+        environment=plan.environment,
+        log=directory / "daemon.log",
+    )
+
+
+async def start(plan: Plan, directory: Path, port: int) -> Child:
+    """Start the daemon and wait until it serves. Raises SandboxError."""
+    child = await Child.start(command(plan, directory))
+    await until_answers(f"http://{LOOPBACK}:{port}/readyz", child, _START_SECONDS)
+    return child
+
+
+async def stop(child: Child) -> int:
+    """Let it finish its cycle; answers its exit code."""
+    return await child.stop(within_s=_STOP_SECONDS)
+
+
+def _environment(places: Places) -> dict[str, str]:
+    return {
+        "AUTOSCALER_PROMETHEUS__URL": places.prometheus,
+        "AUTOSCALER_KUBERNETES__KUBECONFIG": str(places.kubeconfig),
+        "AUTOSCALER_HTTP__HOST": LOOPBACK,
+        "AUTOSCALER_HTTP__PORT": str(places.port),
+        "AUTOSCALER_RECORDS__PATH": str(places.records),
+        "AUTOSCALER_LOG__FORMAT": "json",
+    }
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,159 @@
+"""Refusals in the form that a Kubernetes API server gives them: a `Status` object and a code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a request is about."""
+
+    plural: str
+    group: str = ""
+    name: str = ""
+    kind: str = ""
+
+    @property
+    def resource(self) -> str:
+        """`deployments.apps`, or `pods` in the core group."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+class ApiError(Exception):
+    """A request that is refused; `body` is the Status object."""
+
+    def __init__(
+        self,
+        code: HTTPStatus,
+        reason: str,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Build the Status object."""
+        super().__init__(message)
+        self.code = code
+        self.body: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            "details": dict(details or {}),
+            "code": int(code),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One field that is wrong."""
+
+    path: str
+    message: str
+    reason: str = "FieldValueInvalid"
+    value: object = field(default=None)
+
+
+def _details(subject: Subject) -> dict[str, Any]:
+    # A real server puts the plural under `kind` in every refusal but `Invalid`.
+    details = {"name": subject.name, "group": subject.group, "kind": subject.plural}
+    return {key: value for key, value in details.items() if value}
+
+
+def not_found(subject: Subject) -> ApiError:
+    """No such object."""
+    return ApiError(
+        HTTPStatus.NOT_FOUND,
+        "NotFound",
+        f'{subject.resource} "{subject.name}" not found',
+        _details(subject),
+    )
+
+
+def no_such_path() -> ApiError:
+    """No such resource at all."""
+    message = "the server could not find the requested resource"
+    return ApiError(HTTPStatus.NOT_FOUND, "NotFound", message)
+
+
+def not_allowed() -> ApiError:
+    """The resource is there, and does not take this method."""
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+
+
+def bad_request(message: str) -> ApiError:
+    """The body or a parameter cannot be read."""
+    return ApiError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
+
+
+def unsupported_media(content_type: str) -> ApiError:
+    """The body's media type is not known."""
+    message = f"the body of the request was in an unknown format - {content_type!r}"
+    return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+
+
+def already_exists(subject: Subject) -> ApiError:
+    """There is one of that name."""
+    message = f'{subject.resource} "{subject.name}" already exists'
+    return ApiError(HTTPStatus.CONFLICT, "AlreadyExists", message, _details(subject))
+
+
+def conflict(subject: Subject) -> ApiError:
+    """The object was changed since the caller read it."""
+    return ApiError(
+        HTTPStatus.CONFLICT,
+        "Conflict",
+        f'Operation cannot be fulfilled on {subject.resource} "{subject.name}": the object '
+        "has been modified; please apply your changes to the latest version and try again",
+        _details(subject),
+    )
+
+
+def expired(version: int) -> ApiError:
+    """A watch would start before what is remembered."""
+    return ApiError(HTTPStatus.GONE, "Expired", f"too old resource version: {version}")
+
+
+def patch_failed() -> ApiError:
+    """A JSON patch does not apply.
+
+    A real server answers a failed `test` and a missing path alike, and names neither.
+    """
+    message = "the server rejected our request due to an error in our request"
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message)
+
+
+def invalid(subject: Subject, causes: Sequence[Cause]) -> ApiError:
+    """The object would not be valid."""
+    told = ", ".join(
+        f"{cause.path}: Invalid value: {cause.value}: {cause.message}" for cause in causes
+    )
+    kind = f"{subject.kind}.{subject.group}" if subject.group else subject.kind
+    details = {
+        "name": subject.name,
+        "group": subject.group,
+        "kind": subject.kind,
+        "causes": [
+            {"reason": cause.reason, "message": cause.message, "field": cause.path}
+            for cause in causes
+        ],
+    }
+    message = f'{kind} "{subject.name}" is invalid: {told}'
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message, details)
+
+
+def forbidden(subject: Subject, verb: str, subresource: str, namespace: str) -> ApiError:
+    """The caller lacks the right."""
+    resource = f"{subject.plural}/{subresource}" if subresource else subject.plural
+    where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
+    named = f'{subject.resource} "{subject.name}"' if subject.name else subject.resource
+    return ApiError(
+        HTTPStatus.FORBIDDEN,
+        "Forbidden",
+        f'{named} is forbidden: User "sandbox" cannot {verb} resource "{resource}" in API group '
+        f'"{subject.group}"{where}',
+        _details(subject),
+    )

@@ -1,0 +1,96 @@
+"""YAML read strictly: UTF-8, one document, no key twice, keys are text."""
+
+# What a file holds may be anything until it is checked.
+# ruff: noqa: ANN401
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autoscaler.errors import ConfigError
+
+_LARGEST = 1 << 20
+"""Bytes; a configuration beyond this is some other file."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset, without its silent "the last of two equal keys wins"."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key!r} must be text", problem_mark=key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key!r} must not stand twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1, which this parser speaks, takes `1e-1` for text; everybody else takes it for a number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Read one document. Raises ConfigError with `where`, the line and the problem."""
+    try:
+        # A subclass of SafeLoader: it builds plain values only.
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        told = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{where}{line}: {told}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{where}: must be YAML: {_first_line(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: must be YAML: nested too deeply") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file that holds one mapping. Raises ConfigError, one line, naming the file."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file, must be a configuration file") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: is a directory, must be a file") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path}: must not be larger than {_LARGEST} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8, must be text") from error
+    data = parse_yaml(text, str(path))
+    if data is None:
+        raise ConfigError(f"{path}: is empty, must name at least one target")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys, is a {type(data).__name__}")
+    return data
+
+
+def write_yaml(data: object) -> str:
+    """Write plain values as YAML, keys in the order given."""
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Adapters, against real sockets and real programs."""

@@ -1,0 +1,215 @@
+"""The daemon's HTTP port, over real sockets."""
+
+import json
+import socket
+import time
+from contextlib import suppress
+from datetime import timedelta
+from http.client import HTTPConnection
+
+import pytest
+
+from autoscaler.adapters import health
+from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard
+from autoscaler.errors import AutoscalerError
+from tests.cycles import UNREADABLE, FakeClock, report_of
+
+
+def broken():
+    """Fail as a bug would."""
+    raise KeyError("secret")
+
+
+@pytest.fixture
+def server():
+    """Return a server with one page that works and one that does not."""
+    pages = {"/healthz": lambda: Page(body=b"ok"), "/broken": broken}
+    server = HealthServer("127.0.0.1", 0, pages)
+    server.address = server.start()
+    yield server
+    server.stop()
+
+
+def ask(server, method, path, body=None):
+    """Return status, headers and body of one answer."""
+    connection = HTTPConnection(server.address, timeout=10)
+    connection.request(method, path, body=body)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, answer.headers, content
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "body"),
+    [
+        ("GET", "/healthz", 200, b"ok"),
+        ("HEAD", "/healthz", 200, b""),
+        ("GET", "/healthz?verbose=1", 200, b"ok"),
+        ("GET", "/", 404, b"404 Not Found\n"),
+        ("GET", "/healthz/../etc/passwd", 404, b"404 Not Found\n"),
+        ("HEAD", "/nothing", 404, b""),
+        ("POST", "/healthz", 405, b"405 Method Not Allowed\n"),
+        ("DELETE", "/healthz", 405, b"405 Method Not Allowed\n"),
+        ("BREW", "/healthz", 405, b"405 Method Not Allowed\n"),
+        ("GET", "/broken", 500, b"500 Internal Server Error\n"),
+    ],
+)
+def test_pages_are_read_and_nothing_else(server, method, path, status, body):
+    """GET and HEAD of known pages; the rest is refused in one line that gives nothing away."""
+    assert ask(server, method, path)[::2] == (status, body)
+
+
+def test_a_refused_method_names_the_allowed_ones(server):
+    """As HTTP wants it."""
+    assert ask(server, "PUT", "/healthz", body=b"x" * 1000)[1]["Allow"] == "GET, HEAD"
+
+
+def test_the_server_does_not_tell_its_version(server):
+    """Nobody needs to know."""
+    assert "Python" not in ask(server, "GET", "/healthz")[1]["Server"]
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", b"431"),
+        (b"GET /healthz HTTP/1.1\r\na: " + b"b" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/9.9\r\n\r\n", b"505"),
+    ],
+    ids=["long path", "many headers", "long header", "nonsense", "another HTTP"],
+)
+def test_a_request_that_is_none_is_refused(server, request_text, status):
+    """Its size is bounded, and it ends the connection."""
+    with raw(server) as client:
+        client.sendall(request_text)
+        answer = b""
+        try:
+            while piece := client.recv(65536):
+                answer += piece
+        except ConnectionResetError:
+            pass  # more was sent than anybody read
+    assert status in answer.splitlines()[0]
+
+
+def raw(server):
+    """Return a bare connection."""
+    host, _, port = server.address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def test_a_client_that_trickles_is_hung_up_on(server, monkeypatch):
+    """However busy it looks, its time is bounded."""
+    monkeypatch.setattr(health, "_SECONDS", 0.3)
+    began = time.monotonic()
+    with raw(server) as client, suppress(BrokenPipeError, ConnectionResetError):
+        while time.monotonic() < began + 10:
+            client.sendall(b"a")
+            time.sleep(0.02)
+    assert time.monotonic() < began + 5
+
+
+def test_clients_beyond_the_limit_are_turned_away_and_the_others_served(server, monkeypatch):
+    """Idle connections cost a bounded number of threads, and leave when their time is up."""
+    monkeypatch.setattr(health, "_SECONDS", 1.0)
+    idle = [raw(server) for _ in range(40)]
+    until = time.monotonic() + 10
+    status = None
+    while status != 200 and time.monotonic() < until:
+        try:
+            status = ask(server, "GET", "/healthz")[0]
+        except OSError:
+            time.sleep(0.1)
+    assert status == 200
+    for client in idle:
+        client.close()
+
+
+def test_a_taken_port_is_refused(server):
+    """One line, naming the keys and the values."""
+    port = int(server.address.rpartition(":")[2])
+    with pytest.raises(
+        AutoscalerError, match=rf"http.host = 127.0.0.1, http.port = {port}: cannot"
+    ):
+        HealthServer("127.0.0.1", port, {}).start()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_an_address_that_is_not_ours_is_refused(host):
+    """Of either family."""
+    with pytest.raises(AutoscalerError, match=f"http.host = {host}"):
+        HealthServer(host, 0, {}).start()
+
+
+# --- the heart ----------------------------------------------------------------------------------
+
+
+def beating(limit=30):
+    """Return a heart of two targets and its clock."""
+    clock = FakeClock()
+    heart = Heart(clock, ["llm/ollama", "llm/other"], timedelta(seconds=limit))
+    return heart, clock
+
+
+def test_a_heart_that_has_just_begun_is_alive():
+    """The first cycle has its time, too."""
+    heart, clock = beating()
+    clock.seconds += 30
+    assert heart.page().status == 200
+
+
+def test_a_target_without_cycles_is_named():
+    """One that hangs is enough, although the other goes on."""
+    heart, clock = beating()
+    clock.seconds += 31
+    heart.report(report_of())
+    page = heart.page()
+    assert page.status == 503
+    assert page.body == b"llm/other: no cycle ended for 31s (limit 30s)"
+
+
+def test_a_cycle_that_fails_is_a_beat():
+    """An outage is no reason to be restarted."""
+    heart, clock = beating()
+    heart = Heart(clock, ["llm/ollama"], timedelta(seconds=30))
+    for _ in range(10):
+        clock.seconds += 29
+        heart.report(report_of(read_error=UNREADABLE))
+    assert heart.page().status == 200
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def test_status_tells_each_targets_last_cycle():
+    """Decision, sentence, metrics, steps, bounds and time, as JSON."""
+    board = StatusBoard("1.2.3")
+    board.report(report_of(1.6))
+    report = report_of(4.0)
+    board.report(report)
+    page = board.page()
+    assert page.content_type == "application/json"
+    told = json.loads(page.body, parse_constant=pytest.fail)
+    (target,) = told["targets"]
+    assert told["version"] == "1.2.3"
+    assert (target["target"], target["from"], target["to"]) == ("llm/ollama", 2, 5)
+    assert target["time"] == "2026-11-23T10:00:05Z"
+    assert target["bounds"] == {"min_replicas": 2, "max_replicas": 6}
+    assert [step["reason"] for step in target["steps"]] == ["AboveTarget"]
+    assert target["metrics"]["queue_depth"]["value"] == 4.0
+
+
+def test_status_tells_of_a_target_that_cannot_be_read():
+    """The error is there, the decision is not."""
+    board = StatusBoard("1.2.3")
+    board.report(report_of(read_error=UNREADABLE))
+    (target,) = json.loads(board.page().body)["targets"]
+    assert target["error"] == str(UNREADABLE)
+    assert "to" not in target
+
+
+def test_status_before_the_first_cycle_is_empty():
+    """Nothing is known, and nothing is made up."""
+    assert json.loads(StatusBoard("1.2.3").page().body)["targets"] == []

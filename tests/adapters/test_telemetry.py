@@ -1,0 +1,257 @@
+"""The log line of a cycle and the numbers behind /metrics."""
+
+import json
+import logging
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from autoscaler.adapters.telemetry import QUALITIES, Log, Metrics
+from autoscaler.decision.model import MissingKind
+from autoscaler.errors import ForbiddenError
+from tests.cycles import CONFLICT, UNREADABLE, Rig, report_of
+
+WHO = {"target": "llm/ollama"}
+
+
+class Terminal(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """Say yes."""
+        return True
+
+
+def told(report, **options):
+    """Return the one line that a report becomes."""
+    stream = StringIO()
+    Log(stream=stream, **options).report(report)
+    (line,) = stream.getvalue().splitlines()
+    return line
+
+
+def test_a_cycle_is_one_json_line_that_explains_itself():
+    """From, to, reason, metrics with value, ratio, age and quality, duration and outcome."""
+    event = json.loads(told(report_of(4.0)))
+    assert event.pop("time").endswith("Z")
+    assert list(event)[:2] == ["level", "event"]
+    assert event == {
+        "level": "info",
+        "event": "cycle",
+        "target": "llm/ollama",
+        "from": 2,
+        "to": 5,
+        "direction": "up",
+        "reason": "AboveTarget",
+        "ready": 2,
+        "metrics": {"queue_depth": {"value": 4.0, "ratio": 2.5, "age": 2.0, "quality": "Fresh"}},
+        "mode": "act",
+        "outcome": "scaled",
+        "duration": 0.0,
+        "sentence": "llm/ollama: 2 -> 5, AboveTarget (queue_depth 4, target 0.8 per replica)",
+    }
+
+
+def test_a_hold_is_told_as_often_as_it_happens():
+    """One line per cycle is the contract, also where nothing changes."""
+    rig = Rig()
+    stream = StringIO()
+    log = Log(stream=stream)
+    for _ in range(3):
+        log.report(rig.cycle(1.6))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["reason"] for line in lines] == ["WithinTolerance"] * 3
+
+
+def test_a_missing_metric_has_no_value_in_the_line():
+    """Its quality and its detail are told instead; zero would be a lie."""
+    event = json.loads(told(report_of(MissingKind.FAILED)))
+    assert event["metrics"]["queue_depth"] == {"quality": "Failed", "detail": "as told"}
+    assert event["reason"] == "MetricFailed"
+
+
+def test_a_number_that_is_none_is_still_json():
+    """NaN never reaches the line as a bare word."""
+    event = json.loads(told(report_of(float("nan"))), parse_constant=pytest.fail)
+    assert event["metrics"]["queue_depth"]["quality"] == "NotANumber"
+
+
+@pytest.mark.parametrize(
+    ("report", "level", "outcome"),
+    [
+        (report_of(1.6), "info", "held"),
+        (report_of(4.0, dry_run=True), "info", "dry-run"),
+        (report_of(4.0, write_error=CONFLICT), "warning", "conflicted"),
+        (report_of(4.0, write_error=ForbiddenError("may not")), "error", "failed"),
+        (report_of(read_error=UNREADABLE), "error", "failed"),
+    ],
+    ids=["held", "dry-run", "conflicted", "forbidden", "unreadable"],
+)
+def test_the_level_follows_the_outcome(report, level, outcome):
+    """What needs a person stands out; the error is in the line."""
+    event = json.loads(told(report))
+    assert (event["level"], event["outcome"]) == (level, outcome)
+    assert event.get("error", "") == report.error
+    assert report.error.removeprefix("llm/ollama: ") in event["sentence"]
+
+
+def test_text_is_for_people():
+    """The sentence comes first, the metrics are short."""
+    line = told(report_of(4.0), form="text")
+    assert "llm/ollama: 2 -> 5, AboveTarget (queue_depth 4, target 0.8 per replica)" in line
+    assert "queue_depth='4 (2.50x)'" in line
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "is_json"),
+    [("auto", StringIO, True), ("auto", Terminal, False), ("json", Terminal, True)],
+)
+def test_the_form_follows_the_stream(form, stream, is_json):
+    """Machines get JSON, terminals get text, unless told otherwise."""
+    out = stream()
+    Log(form=form, stream=out).report(report_of())
+    assert out.getvalue().startswith("{") is is_json
+
+
+def test_a_failed_read_is_told_in_text():
+    """Without a decision there is still a sentence."""
+    line = told(report_of(read_error=UNREADABLE), form="text")
+    assert "llm/ollama: failed: connection refused" in line
+    assert "None" not in line
+
+
+def test_the_level_is_a_threshold():
+    """Below it nothing is written."""
+    stream = StringIO()
+    Log(level="warning", stream=stream).report(report_of())
+    assert stream.getvalue() == ""
+
+
+def test_libraries_speak_through_the_same_log():
+    """A warning from below becomes a line of ours, so that every line is JSON."""
+    stream = StringIO()
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        Log(stream=stream).adopt_libraries()
+        logging.getLogger("urllib3").warning("pool of %s is full", "connections")
+        logging.getLogger("urllib3").info("not this")
+        logging.getLogger("apscheduler.scheduler").warning("nor that")
+    finally:
+        root.handlers[:], root.level = before
+    (line,) = stream.getvalue().splitlines()
+    event = json.loads(line)
+    assert (event["logger"], event["message"]) == ("urllib3", "pool of connections is full")
+
+
+# --- metrics ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics():
+    """Return the daemon's numbers, of version 1.2.3."""
+    return Metrics("1.2.3")
+
+
+def series(metrics):
+    """Return every series of the page: name and labels to value."""
+    content_type, page = metrics.page()
+    assert content_type.startswith("text/plain")
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
+
+
+def value(metrics, name, **labels):
+    """Return one series' value, None where there is no such series."""
+    return series(metrics).get((f"autoscaler_{name}", *sorted((WHO | labels).items())))
+
+
+def test_the_numbers_of_a_cycle(metrics):
+    """Each word of the vocabulary has its series."""
+    metrics.report(report_of(4.0))
+    queue = {"metric": "queue_depth"}
+    assert value(metrics, "desired_replicas") == 5
+    assert value(metrics, "current_replicas") == 2
+    assert value(metrics, "ready_replicas") == 2
+    assert value(metrics, "min_replicas") == 2
+    assert value(metrics, "max_replicas") == 6
+    assert value(metrics, "shadow") == 0
+    assert value(metrics, "metric_value", **queue) == 4.0
+    assert value(metrics, "metric_target_value", **queue) == 0.8
+    assert value(metrics, "metric_usage_ratio", **queue) == 2.5
+    assert value(metrics, "metric_sample_age_seconds", **queue) == 2
+    assert value(metrics, "cycles_total", outcome="scaled", reason="AboveTarget") == 1
+    assert value(metrics, "writes_total", direction="up") == 1
+    assert value(metrics, "cycle_duration_seconds_count") == 1
+    assert value(metrics, "last_decision_timestamp_seconds") == report_of().at.timestamp()
+    assert series(metrics)["autoscaler_build_info", ("version", "1.2.3")] == 1
+
+
+@pytest.mark.parametrize("kind", list(MissingKind))
+def test_a_missing_metric_has_no_series(metrics, kind):
+    """Its old value goes away, no zero takes its place, and its quality says why."""
+    metrics.report(report_of(4.0))
+    metrics.report(report_of(kind))
+    for name in ("metric_value", "metric_usage_ratio", "metric_sample_age_seconds"):
+        assert value(metrics, name, metric="queue_depth") is None
+    states = {
+        q: value(metrics, "metric_quality", metric="queue_depth", quality=q) for q in QUALITIES
+    }
+    assert states == {quality: float(quality == kind) for quality in QUALITIES}
+
+
+def test_a_target_that_cannot_be_read_has_no_replicas(metrics):
+    """What the cycle did not see is not told; what counts goes on."""
+    metrics.report(report_of(4.0))
+    before = value(metrics, "last_decision_timestamp_seconds")
+    for _ in range(3):
+        metrics.report(report_of(read_error=UNREADABLE))
+    for name in ("desired_replicas", "current_replicas", "ready_replicas", "min_replicas"):
+        assert value(metrics, name) is None
+    assert value(metrics, "consecutive_failures") == 3
+    assert value(metrics, "cycles_total", outcome="failed", reason="") == 3
+    assert value(metrics, "last_decision_timestamp_seconds") == before
+    metrics.report(report_of(1.6))
+    assert value(metrics, "consecutive_failures") == 0
+
+
+def test_a_write_that_failed_is_no_write(metrics):
+    """Only what was carried out is counted, and a conflict is not a failure."""
+    metrics.expect("llm/ollama")
+    metrics.report(report_of(4.0, write_error=ForbiddenError("may not")))
+    assert value(metrics, "consecutive_failures") == 1
+    metrics.report(report_of(4.0, write_error=CONFLICT))
+    assert value(metrics, "consecutive_failures") == 0
+    metrics.report(report_of(4.0, dry_run=True))
+    assert value(metrics, "shadow") == 1
+    assert value(metrics, "writes_total", direction="up") == 0
+    assert value(metrics, "writes_total", direction="down") == 0
+
+
+def test_overruns_are_counted(metrics):
+    """Counters begin at zero, so that their first rise shows."""
+    metrics.expect("llm/ollama")
+    assert value(metrics, "cycle_overruns_total") == 0
+    metrics.overrun("llm/ollama")
+    assert value(metrics, "cycle_overruns_total") == 1
+
+
+def test_targets_are_told_apart(metrics):
+    """Each has its own series."""
+    metrics.report(report_of(4.0))
+    metrics.report(replace(report_of(1.6), target="llm/other"))
+    names = {labels[1] for labels in series(metrics) if labels[0] == "autoscaler_desired_replicas"}
+    assert names == {("target", "llm/ollama"), ("target", "llm/other")}
+
+
+def test_every_series_of_ours_speaks_the_prefix(metrics):
+    """Nothing but ours and the process' own."""
+    metrics.report(report_of(4.0))
+    assert {key[0].split("_")[0] for key in series(metrics)} <= {"autoscaler", "process"}
+    assert not any(key[0].endswith("_created") for key in series(metrics))

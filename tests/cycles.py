@@ -1,0 +1,150 @@
+"""Small stand-ins for the loop's ports, and cycle reports to tell of."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from autoscaler.decision.model import (
+    Metric,
+    MetricType,
+    Missing,
+    MissingKind,
+    Policy,
+    Sample,
+    Samples,
+    Scaling,
+)
+from autoscaler.errors import ConflictError, TargetReadError
+from autoscaler.loop import Plan, Ports, TargetLoop
+from autoscaler.ports import CycleReport, MetricQuery, TargetState
+
+START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+STEP = timedelta(seconds=5)
+
+POLICY = Policy(
+    min_replicas=2,
+    max_replicas=6,
+    metrics=(Metric(name="queue_depth", type=MetricType.TOTAL, target=0.8),),
+    scale_up=Scaling(tolerance=0.1),
+    scale_down=Scaling(tolerance=0.2, stabilization_window=timedelta(minutes=5)),
+    hold_limit=timedelta(minutes=15),
+    pending_limit=timedelta(minutes=5),
+    conflict_hold=timedelta(minutes=10),
+)
+QUERIES = (MetricQuery(name="queue_depth", query="sum(x)"),)
+
+
+class FakeClock:
+    """Time that a test moves."""
+
+    def __init__(self, at=START):
+        self.at = at
+        self.seconds = 100.0
+
+    def now(self):
+        """Return the test's time."""
+        return self.at
+
+    def monotonic(self):
+        """Return the test's seconds."""
+        return self.seconds
+
+    def pass_by(self, span=STEP):
+        """Let time pass on both clocks."""
+        self.at += span
+        self.seconds += span.total_seconds()
+
+
+class FakeSource:
+    """A metric source that says what it was told to."""
+
+    def __init__(self, value=1.6):
+        self.value = value
+        self.asked = []
+
+    def ask(self, queries: Sequence[MetricQuery], now: datetime):
+        """Answer each query with the value, measured two seconds ago."""
+        self.asked.append(tuple(queries))
+        if isinstance(self.value, Exception):
+            raise self.value
+        return {query.name: self._answer(now) for query in queries}
+
+    def _answer(self, now):
+        if isinstance(self.value, MissingKind):
+            return Missing(missing=self.value, detail="as told")
+        sample = Sample(value=self.value, at=now - timedelta(seconds=2))
+        return Samples(samples=(sample,))
+
+
+class FakeTarget:
+    """A Deployment in memory."""
+
+    def __init__(self, replicas=2):
+        self.replicas = replicas
+        self.writes = []
+        self.read_error = None
+        self.write_error = None
+
+    def read(self):
+        """Return the replicas, all of them ready."""
+        if self.read_error:
+            raise self.read_error
+        return TargetState(current=self.replicas, ready=self.replicas, pods=())
+
+    def scale(self, current, desired):
+        """Set the replicas, or fail as told."""
+        self.writes.append((current, desired))
+        if self.write_error:
+            raise self.write_error
+        self.replicas = desired
+
+
+class FakeReporter:
+    """Keeps the reports."""
+
+    def __init__(self):
+        self.reports = []
+
+    def report(self, report: CycleReport):
+        """Keep it."""
+        self.reports.append(report)
+
+
+class Rig:
+    """A loop with all its stand-ins."""
+
+    def __init__(self, policy=POLICY, dry_run=False, reporters=()):
+        self.clock = FakeClock()
+        self.source = FakeSource()
+        self.target = FakeTarget()
+        self.reporter = FakeReporter()
+        self._ports = Ports(
+            source=self.source,
+            target=self.target,
+            clock=self.clock,
+            reporters=(*reporters, self.reporter),
+        )
+        self._plan = Plan(name="llm/ollama", policy=policy, queries=QUERIES, dry_run=dry_run)
+        self.loop = TargetLoop(self._plan, self._ports)
+
+    def restart(self):
+        """Forget everything, as a new process does."""
+        self.loop = TargetLoop(self._plan, self._ports)
+
+    def cycle(self, value=None):
+        """Let one interval pass, then run a cycle."""
+        self.clock.pass_by()
+        if value is not None:
+            self.source.value = value
+        return self.loop.run_once()
+
+
+def report_of(value=5.0, *, write_error=None, read_error=None, dry_run=False) -> CycleReport:
+    """Return the report of a cycle in which the metric had this value."""
+    rig = Rig(dry_run=dry_run)
+    rig.target.write_error = write_error
+    rig.target.read_error = read_error
+    return rig.cycle(value)
+
+
+CONFLICT = ConflictError("llm/ollama: replicas is 3, not 2")
+UNREADABLE = TargetReadError("llm/ollama: connection refused")

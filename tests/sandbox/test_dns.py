@@ -1,0 +1,85 @@
+"""The stand-in for the cluster's DNS, asked with real packets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from dnslib import QTYPE, RCODE, DNSRecord
+
+from autoscaler.sandbox.dns import TTL_S, DnsResponder
+
+NAME = "ollama.llm.svc.cluster.local"
+
+
+@pytest.fixture
+async def responder() -> AsyncIterator[DnsResponder]:
+    """Run a responder on a free port."""
+    running = DnsResponder()
+    await running.start()
+    yield running
+    running.stop()
+
+
+async def _ask(responder: DnsResponder, name: str, kind: str = "A") -> DNSRecord:
+    host, _, port = responder.address.rpartition(":")
+    query = DNSRecord.question(name, kind)
+    answer = await asyncio.to_thread(query.send, host, int(port), timeout=2)
+    return DNSRecord.parse(answer)
+
+
+async def test_answers_with_the_addresses_of_the_moment(responder):
+    """Each answer is what the zone's function tells at that time, with a TTL of a second."""
+    addresses = ["127.77.0.1", "127.77.0.2"]
+    responder.add(NAME, lambda: addresses)
+    first = await _ask(responder, NAME)
+    addresses.pop()
+    second = await _ask(responder, NAME)
+    assert [str(record.rdata) for record in first.rr] == ["127.77.0.1", "127.77.0.2"]
+    assert [str(record.rdata) for record in second.rr] == ["127.77.0.1"]
+    assert {record.ttl for record in first.rr} == {TTL_S}
+
+
+async def test_name_without_addresses_is_empty_and_no_error(responder):
+    """A Service without ready pods is NOERROR without records, as in a cluster."""
+    responder.add(NAME, list)
+    answer = await _ask(responder, NAME)
+    assert (answer.header.rcode, answer.rr) == (RCODE.NOERROR, [])
+
+
+async def test_other_kinds_of_record_are_empty(responder):
+    """An AAAA query for a known name is NOERROR without records: the pods have IPv4 only."""
+    responder.add(NAME, lambda: ["127.77.0.1"])
+    answer = await _ask(responder, NAME, "AAAA")
+    assert (answer.header.rcode, answer.rr, answer.q.qtype) == (RCODE.NOERROR, [], QTYPE.AAAA)
+
+
+async def test_unknown_name_does_not_exist(responder):
+    """A name that is not in the zone is NXDOMAIN."""
+    answer = await _ask(responder, "other.llm.svc.cluster.local")
+    assert answer.header.rcode == RCODE.NXDOMAIN
+
+
+async def test_case_of_a_name_does_not_matter(responder):
+    """Resolvers that mix the case of a name get the same answer."""
+    responder.add(NAME, lambda: ["127.77.0.1"])
+    assert len((await _ask(responder, NAME.upper())).rr) == 1
+
+
+async def test_all_replicas_of_a_large_deployment_fit_into_one_answer(responder):
+    """Forty addresses come over UDP untruncated."""
+    responder.add(NAME, lambda: [f"127.77.0.{number}" for number in range(1, 41)])
+    answer = await _ask(responder, NAME)
+    assert (len(answer.rr), answer.header.tc) == (40, 0)
+
+
+async def test_garbage_is_ignored(responder):
+    """A packet that is no DNS message gets no answer, and the next query does."""
+    host, _, port = responder.address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        asyncio.DatagramProtocol, remote_addr=(host, int(port))
+    )
+    transport.sendto(b"\x00")
+    transport.close()
+    responder.add(NAME, lambda: ["127.77.0.1"])
+    assert len((await _ask(responder, NAME)).rr) == 1

@@ -1,0 +1,239 @@
+"""The gateway's shipped configuration, in a real HAProxy in front of real replicas."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from autoscaler.sandbox.gateway import CONFIG, defaults, read_slots
+from autoscaler.sandbox.timescale import divide_gateway
+from tests.sandbox.gateways import PROGRAM, ANSWER, question, rig
+
+
+@pytest.mark.parametrize("speed", [1, 11.25, 36])
+@pytest.mark.parametrize("dns", [{}, {"GATEWAY_DNS": "127.0.0.1:5353"}])
+def test_haproxy_finds_nothing_to_complain_about(speed, dns):
+    """The file is valid and free of warnings, with its defaults and with scaled timers."""
+    environment = {**os.environ, **divide_gateway(defaults(), speed), **dns}
+    checked = subprocess.run(
+        [PROGRAM, "-c", "-f", CONFIG], env=environment, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
+
+
+async def test_queue_is_held_and_every_request_is_served(tmp_path):
+    """Five requests on two replicas of one slot: two run, three wait in the gateway."""
+    async with rig(tmp_path) as stack:
+        asked = [asyncio.create_task(stack.chat()) for _ in range(5)]
+        slots = await stack.slots(lambda slots: slots.queued + slots.running == 5)
+        assert (slots.queued, slots.running) == (3, 2)
+        assert set(slots.by_address.values()) == {1}
+        assert await asyncio.gather(*asked) == [200] * 5
+
+
+async def test_metadata_does_not_wait_behind_generations(tmp_path):
+    """Lists and versions are answered at once while every slot is taken and others wait."""
+    async with rig(tmp_path) as stack:
+        asked = [asyncio.create_task(stack.chat(3 * ANSWER)) for _ in range(4)]
+        await stack.slots(lambda slots: slots.queued == 2)
+        for path in ("/api/tags", "/api/ps", "/api/version", "/v1/models", "/"):
+            async with asyncio.timeout(1), stack.session.get(stack.gateway.url + path) as answer:
+                assert answer.status == 200
+        slots = await stack.slots(lambda _: True)
+        assert slots.queued == 2
+        for one in asked:
+            one.cancel()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", f"/api/{verb}") for verb in ("pull", "push", "create", "copy")),
+        ("DELETE", "/api/delete"),
+        ("POST", "/api/blobs/sha256:0"),
+        ("HEAD", "/api/blobs/sha256:0"),
+    ],
+)
+async def test_administration_of_models_is_denied(gateway, method, path):
+    """Pull, push, create, copy, delete and blobs are refused, with Ollama's kind of error."""
+    async with gateway.session.request(method, gateway.gateway.url + path, json={}) as answer:
+        assert (answer.status, answer.content_type) == (403, "application/json")
+        assert method == "HEAD" or "error" in await answer.json()
+
+
+async def test_unknown_path_is_denied(gateway):
+    """What the gateway does not know reaches no replica."""
+    async with gateway.session.get(f"{gateway.gateway.url}/debug/pprof") as answer:
+        assert answer.status == 404
+        assert "error" in await answer.json()
+
+
+async def test_errors_are_json(gateway):
+    """Without a replica, metadata is 503 in JSON, as Ollama's clients expect."""
+    async with gateway.session.get(f"{gateway.gateway.url}/api/tags") as answer:
+        assert (answer.status, answer.content_type) == (503, "application/json")
+        assert "error" in await answer.json()
+
+
+@pytest.fixture
+async def gateway(tmp_path):
+    """Run a gateway without replicas."""
+    async with rig(tmp_path, replicas=0) as stack:
+        yield stack
+
+
+async def test_change_in_dns_adds_and_removes_a_replica_within_two_seconds(tmp_path):
+    """At speed 1, a new address counts and a lost one stops counting within two seconds."""
+    async with rig(tmp_path, replicas=1, speed=1) as stack:
+        added = await stack.replica()
+        stack.addresses.append(added)
+        await stack.slots(lambda slots: slots.up == 2, within_s=2 if PROGRAM == "haproxy" else 3)
+        stack.addresses.remove(added)
+        await stack.slots(lambda slots: slots.up == 1, within_s=2)
+
+
+async def test_stream_on_a_replica_that_left_dns_is_finished(tmp_path):
+    """A replica that drains gets no new request and keeps what it has."""
+    async with rig(tmp_path, replicas=1) as stack:
+        asked = asyncio.create_task(stack.chat())
+        await stack.slots(lambda slots: slots.running == 1)
+        stack.addresses.clear()
+        await stack.slots(lambda slots: slots.up == 0)
+        assert await asked == 200
+
+
+async def test_waiting_client_that_leaves_frees_its_place(tmp_path):
+    """Whoever leaves, waiting or being answered, is gone from queue and slot at once."""
+    async with rig(tmp_path, replicas=1) as stack:
+        asked = [asyncio.create_task(stack.chat(20 * ANSWER)) for _ in range(3)]
+        await stack.slots(lambda slots: (slots.running, slots.queued) == (1, 2))
+        for one in asked:
+            one.cancel()
+        await stack.slots(lambda slots: (slots.running, slots.queued) == (0, 0), within_s=1)
+        assert await stack.chat(1) == 200
+
+
+async def test_request_is_held_until_a_replica_is_up(tmp_path):
+    """With no replica at all a request waits, and is served once there is one."""
+    async with rig(tmp_path, replicas=0) as stack:
+        asked = asyncio.create_task(stack.chat(1))
+        stack.addresses.append(await stack.replica())
+        assert await asyncio.wait_for(asked, 5) == 200
+
+
+async def test_dead_replica_costs_no_further_request(tmp_path):
+    """Requests that come after a crash are served by the others, though DNS still has it."""
+    async with rig(tmp_path) as stack:
+        dead = stack.addresses[0]
+        stack.containers[dead].kill()
+        await stack.containers[dead].exit_code()
+        assert await asyncio.gather(*(stack.chat(1) for _ in range(6))) == [200] * 6
+
+
+async def test_person_passes_a_background_task(tmp_path):
+    """A request that names its task waits behind one that does not."""
+    async with rig(tmp_path, replicas=1) as stack:
+        order = []
+
+        async def ask(name, **headers):
+            await stack.chat(ANSWER // 10, **headers)
+            order.append(name)
+
+        first = asyncio.create_task(stack.chat(ANSWER // 2))
+        await stack.slots(lambda slots: slots.running == 1)
+        task = asyncio.create_task(ask("task", **{"X-OpenWebUI-Task": "title_generation"}))
+        await stack.slots(lambda slots: slots.queued == 1)
+        person = asyncio.create_task(ask("person", **{"X-OpenWebUI-Task": ""}))
+        await asyncio.gather(first, task, person)
+        assert order == ["person", "task"]
+
+
+async def test_first_token_is_not_held_back(tmp_path):
+    """The gateway adds next to nothing to the time to the first token (not the kernel's 200 ms)."""
+    async with rig(tmp_path, replicas=1) as stack:
+        url = f"{stack.gateway.url}/api/chat"
+        began = time.monotonic()
+        async with stack.session.post(url, json=question(ANSWER)) as answer:
+            await answer.content.readany()
+            first = time.monotonic() - began
+            last = json.loads((await answer.read()).splitlines()[-1])
+        assert first - last["prompt_eval_duration"] / 1e9 < 0.15
+
+
+async def test_restart_finishes_streams_and_takes_new_requests(tmp_path):
+    """During a restart a running stream goes on, and new requests find the new process."""
+    async with rig(tmp_path) as stack:
+        asked = asyncio.create_task(stack.chat(2 * ANSWER))
+        await stack.slots(lambda slots: slots.running == 1)
+        await stack.gateway.restart()
+        await asyncio.sleep(0.2)
+        assert await stack.chat(1) == 200
+        assert await asked == 200
+
+
+async def test_exporter_shows_what_the_queries_need(tmp_path):
+    """Waiting and running together are the backend's sessions, and unused slots are left out."""
+    async with rig(tmp_path) as stack:
+        asked = [asyncio.create_task(stack.chat()) for _ in range(3)]
+        await stack.slots(lambda slots: slots.queued == 1)
+        url = f"http://{stack.gateway.stats_address}/metrics"
+        async with stack.session.get(f"{url}?scope=backend&scope=server&no-maint") as answer:
+            lines = (await answer.text()).splitlines()
+        await asyncio.gather(*asked)
+        assert 'haproxy_backend_current_sessions{proxy="ollama"} 3' in lines
+        assert 'haproxy_backend_current_queue{proxy="ollama"} 1' in lines
+        servers = [line for line in lines if line.startswith("haproxy_server_current_sessions")]
+        assert len([line for line in servers if 'proxy="ollama"' in line]) == 2
+
+
+async def test_gateway_dies_with_the_process_that_started_it(tmp_path):
+    """Nothing is left behind by a sandbox that was killed."""
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from autoscaler.sandbox.gateway import Gateway, GatewaySettings\n"
+        "async def main():\n"
+        "    gateway = Gateway(GatewaySettings(name='t', directory=Path(sys.argv[1]),"
+        " environment={'GATEWAY_DNS': '127.0.0.1:9'}))\n"
+        "    await gateway.start(); print(gateway._child.pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script, str(tmp_path)), stdout=asyncio.subprocess.PIPE
+    )
+    child = int(await parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    await parent.communicate()
+    async with asyncio.timeout(5):
+        while _runs(child):
+            await asyncio.sleep(0.02)
+
+
+def test_csv_of_the_statistics_is_read():
+    """Queue, slots and addresses come from HAProxy's own columns; unused slots do not count."""
+    text = (
+        "# pxname,svname,qcur,scur,status,addr,\n"
+        "llm,FRONTEND,,7,OPEN,,\n"
+        "ollama,ollama1,0,1,UP,127.77.0.1:11434,\n"
+        "ollama,ollama2,0,1,UP 1/3,127.77.0.2:11434,\n"
+        "ollama,ollama3,0,1,MAINT (resolution),,\n"
+        "ollama,BACKEND,4,7,UP,,\n"
+        "metadata,ollama1,0,1,UP,127.77.0.1:11434,\n"
+    )
+    slots = read_slots(text)
+    assert (slots.queued, slots.running, slots.up) == (4, 3, 2)
+    assert slots.by_address == {"127.77.0.1:11434": 1, "127.77.0.2:11434": 1}
+
+
+def _runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,105 @@
+"""The composition root: what the settings say reaches those whom it concerns."""
+
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from autoscaler.bootstrap import build, check_settings, metric_source, patience, plan_of
+from autoscaler.check import Severity
+from autoscaler.decision.model import Mode
+from autoscaler.errors import ConfigError
+from autoscaler.ports import MetricQuery
+from autoscaler.settings import load
+from tests.stubs import CONFIGURATION, World, environment
+
+SHIPPED = Path(__file__).parent.parent / "config" / "autoscaler.yaml"
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Return a Prometheus and a Kubernetes API that answer."""
+    world = World(tmp_path)
+    yield world
+    world.stop()
+
+
+@pytest.fixture
+def settings(world, tmp_path):
+    """Return a function that loads the tests' configuration with this environment."""
+    path = tmp_path / "autoscaler.yaml"
+    path.write_text(CONFIGURATION)
+    return lambda **environ: load(path, environment(world, **environ))
+
+
+def test_the_shipped_plan():
+    """Each metric of the policy has its query, and nothing is written in a dry run."""
+    (target,) = load(SHIPPED, {}).targets
+    plan = plan_of(target)
+    assert plan.name == "llm/ollama"
+    assert plan.mode is Mode.ACT
+    assert [query.name for query in plan.queries] == [m.name for m in plan.policy.metrics]
+    assert plan_of(target, dry_run=True).mode is Mode.SHADOW
+
+
+@pytest.mark.parametrize(("interval", "limit"), [(0.1, 30), (5, 30), (6, 30), (60, 300)])
+def test_liveness_waits_for_five_intervals_and_thirty_seconds(interval, limit):
+    """Whichever is longer; so that no outage within the timeouts looks like a loop that hangs."""
+    assert patience(timedelta(seconds=interval)) == timedelta(seconds=limit)
+
+
+def test_a_daemon_is_built_without_asking_anybody(world, settings):
+    """Neither Prometheus nor the cluster has to be there when the daemon starts."""
+    build(settings(), StringIO())
+    assert world.requests == []
+
+
+def test_a_kubeconfig_that_is_missing_is_a_bad_configuration(settings):
+    """Nothing is half started."""
+    with pytest.raises(ConfigError, match="/nowhere"):
+        build(settings(AUTOSCALER_KUBERNETES__KUBECONFIG="/nowhere"), StringIO())
+
+
+def test_headers_and_token_reach_prometheus(settings, tmp_path):
+    """As configured, and nowhere else."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers)
+            self.send_error(500)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    loaded = settings(
+        AUTOSCALER_PROMETHEUS__URL=f"http://127.0.0.1:{server.server_address[1]}",
+        AUTOSCALER_PROMETHEUS__HEADERS="{X-Scope-OrgID: home}",
+        AUTOSCALER_PROMETHEUS__BEARER_TOKEN_FILE=str(token),
+    )
+    query = MetricQuery(name="a", query="vector(1)")
+    metric_source(loaded.prometheus).ask([query], datetime(2026, 11, 23, tzinfo=UTC))
+    server.shutdown()
+    server.server_close()
+    assert seen[0]["X-Scope-OrgID"] == "home"
+    assert seen[0]["Authorization"] == "Bearer s3cret"
+
+
+def test_a_check_looks_at_the_real_thing(settings):
+    """Every adapter is asked; here all is well."""
+    found = check_settings(settings())
+    assert {each.severity for each in found} == {Severity.OK}
+    assert any("2 replicas, 2 ready" in each.what for each in found)
+
+
+def test_a_check_offline_needs_no_cluster(settings):
+    """Not even a kubeconfig."""
+    found = check_settings(settings(AUTOSCALER_KUBERNETES__KUBECONFIG="/nowhere"), offline=True)
+    assert {each.severity for each in found} == {Severity.OK}

@@ -1,0 +1,265 @@
+"""`autoscaler check`: what it finds, and what it says to do."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+
+from autoscaler.check import Probe, Severity, World, check
+from autoscaler.decision.model import Missing, MissingKind, Pod, Sample, Samples
+from autoscaler.errors import TargetReadError
+from autoscaler.ports import TargetState
+from autoscaler.settings import load
+
+NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+CONFIGURATION = """
+targets:
+  - namespace: llm
+    deployment: ollama
+    metrics:
+      - {name: queue_depth, query: sum(x), type: total, target: 0.8}
+      - {name: cpu_to_limit, query: x / limit, type: pod, target: 0.7}
+"""
+PODS = (Pod(name="ollama-a"), Pod(name="ollama-b"))
+
+
+def sample(value=1.0, age=2, **labels):
+    """Return a sample of this age in seconds."""
+    return Sample(labels=labels, value=value, at=NOW - timedelta(seconds=age))
+
+
+GOOD = {
+    "queue_depth": Samples(samples=(sample(1.6),)),
+    "cpu_to_limit": Samples(samples=(sample(0.5, pod="ollama-a"), sample(0.5, pod="ollama-b"))),
+}
+
+
+class FakeCluster:
+    """A cluster in which everything is as it should be, unless told otherwise."""
+
+    def __init__(self):
+        self.state = TargetState(current=2, ready=2, pods=PODS)
+        self.rights = ()
+        self.rivals = ()
+        self.limits = {"ollama": Decimal(2)}
+
+    def read(self):
+        """Return the target."""
+        return self._told(self.state)
+
+    def scale(self, current, desired):
+        """Fail: a check never writes."""
+        raise AssertionError
+
+    def missing_rights(self):
+        """Return the missing rights."""
+        return self._told(self.rights)
+
+    def other_scalers(self):
+        """Return the rivals."""
+        return self._told(self.rivals)
+
+    def cpu_limits(self):
+        """Return the limits."""
+        return self._told(self.limits)
+
+    def _told(self, value):
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+class FakeSource:
+    """A source with set answers."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def ask(self, queries, now):
+        """Return them."""
+        assert now == NOW
+        return {query.name: self.answers[query.name] for query in queries}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Return a function that loads the configuration, with something changed."""
+
+    def settings(old="", new=""):
+        path = tmp_path / "autoscaler.yaml"
+        path.write_text(CONFIGURATION.replace(old, new, 1))
+        return load(path, {})
+
+    return settings
+
+
+def findings(settings, cluster=None, **answers):
+    """Return what is found, without what is in order."""
+    cluster = cluster or FakeCluster()
+    world = World(
+        source=FakeSource(GOOD | answers),
+        probes={"llm/ollama": Probe(target=cluster, checks=cluster)},
+        now=NOW,
+    )
+    return [each for each in check(settings, world) if each.severity is not Severity.OK]
+
+
+def test_nothing_is_found_where_all_is_well(settings):
+    """Yet everything that was looked at is told."""
+    assert findings(settings()) == []
+    cluster = FakeCluster()
+    world = World(
+        source=FakeSource(GOOD),
+        probes={"llm/ollama": Probe(target=cluster, checks=cluster)},
+        now=NOW,
+    )
+    told = [each.what for each in check(settings(), world)]
+    assert told == [
+        "2..6 replicas by queue_depth, cpu_to_limit; mode act",
+        "2 replicas, 2 ready",
+        "all rights are granted",
+        "1.6, 2s old; target 0.8 per replica",
+        "1 over 2 pods, 2s old; target 0.7 per replica",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "severity", "what", "step"),
+    [
+        (Samples(samples=()), "error", "Empty: no series", "is that scraped?"),
+        (Samples(samples=(sample(), sample(b="c"))), "error", "TooManySeries: 2 series", "sum("),
+        (Samples(samples=(sample(age=45),)), "error", "Stale: 45s old, max_age 30s", "max_age"),
+        (Samples(samples=(sample(float("nan")),)), "error", "NotANumber", "division by zero"),
+        (
+            Missing(missing=MissingKind.FAILED, detail="timeout after 3s"),
+            "error",
+            "Failed: timeout after 3s",
+            "prometheus.url",
+        ),
+    ],
+    ids=["empty", "several series", "stale", "not a number", "failed"],
+)
+def test_a_query_without_a_usable_answer_is_found(settings, answer, severity, what, step):
+    """Judged as a cycle would, with what to do about it."""
+    (found,) = findings(settings(), queue_depth=answer)
+    assert found.where == "llm/ollama queue_depth"
+    assert found.severity == severity
+    assert what in found.what
+    assert step in found.next_step
+
+
+def test_a_per_pod_metric_without_the_label_is_found(settings):
+    """The advice names the label."""
+    (found,) = findings(settings(), cpu_to_limit=Samples(samples=(sample(),)))
+    assert "lacks the label `pod`" in found.what
+    assert "by (pod)" in found.next_step
+
+
+def test_a_pod_without_a_sample_is_a_warning(settings):
+    """The daemon can work with that, but not as one might think."""
+    answer = Samples(samples=(sample(0.5, pod="ollama-a"),))
+    (found,) = findings(settings(), cpu_to_limit=answer)
+    assert found.severity is Severity.WARNING
+    assert "1 of 2 ready pods lack a sample" in found.what
+
+
+def test_an_empty_answer_that_means_zero_is_fine(settings):
+    """With `on_empty: zero` there is nothing to find."""
+    changed = settings("target: 0.8", "target: 0.8, on_empty: zero")
+    assert findings(changed, queue_depth=Samples(samples=())) == []
+
+
+@pytest.mark.parametrize("query", ["sum(x", "rate(x)", "x[5m]"])
+def test_a_query_that_is_not_promql_is_found_offline(settings, query):
+    """Its place is named without asking anybody."""
+    found = [f for f in check(settings("sum(x)", f"'{query}'")) if f.severity is Severity.ERROR]
+    assert [each.where for each in found] == ["llm/ollama queue_depth"]
+    assert len(found[0].what.splitlines()) == 1
+
+
+def test_offline_nobody_is_asked(settings):
+    """The configuration and the queries alone."""
+    assert {each.severity for each in check(settings())} == {Severity.OK}
+
+
+def test_a_target_that_cannot_be_read_is_found(settings):
+    """The metrics are asked for all the same."""
+    cluster = FakeCluster()
+    cluster.state = TargetReadError("llm/ollama: not found")
+    found = findings(settings(), cluster, queue_depth=Samples(samples=()))
+    assert [each.what for each in found] == ["not found", "Empty: no series"]
+
+
+@pytest.mark.parametrize(
+    ("current", "what", "step"),
+    [
+        (0, "0 replicas: switched off", "scale it to 2"),
+        (1, "outside 2..6", "min_replicas"),
+        (9, "outside 2..6", "max_replicas"),
+    ],
+)
+def test_replicas_that_will_surprise_are_found(settings, current, what, step):
+    """Switched off, or about to be moved to a bound."""
+    cluster = FakeCluster()
+    cluster.state = TargetState(current=current, ready=2, pods=PODS)
+    (found,) = findings(settings(), cluster)
+    assert found.severity is Severity.WARNING
+    assert what in found.what
+    assert step in found.next_step
+
+
+def test_missing_rights_are_named(settings):
+    """One finding each, with where to grant it."""
+    cluster = FakeCluster()
+    cluster.rights = ("patch deployments/scale.apps", "list pods")
+    found = findings(settings(), cluster)
+    assert [each.what for each in found] == [
+        "the right to patch deployments/scale.apps is missing",
+        "the right to list pods is missing",
+    ]
+    assert found[0].next_step == "grant it in a Role of namespace llm"
+
+
+def test_another_autoscaler_on_the_target_is_an_error(settings):
+    """Two writers fight, unless one of them only watches."""
+    cluster = FakeCluster()
+    cluster.rivals = (SimpleNamespace(kind="ScaledObject", name="ollama"),)
+    (found,) = findings(settings(), cluster)
+    assert found.severity is Severity.ERROR
+    assert found.what == "ScaledObject ollama scales it, too"
+    assert "mode: shadow" in found.next_step
+    assert findings(settings("min", "min") and shadow(settings), cluster) == []
+
+
+def shadow(settings):
+    """Load the configuration in shadow mode."""
+    return settings("    metrics:", "    mode: shadow\n    metrics:")
+
+
+def test_a_container_without_a_cpu_limit_is_found_where_a_query_divides_by_limits(settings):
+    """Elsewhere it does not matter."""
+    cluster = FakeCluster()
+    cluster.limits = {"ollama": None, "proxy": Decimal(1)}
+    (found,) = findings(settings(), cluster)
+    assert "container ollama has no CPU limit" in found.what
+    assert findings(settings("x / limit", "x"), cluster) == []
+
+
+@pytest.mark.parametrize("attribute", ["rights", "rivals", "limits"])
+def test_what_could_not_be_looked_at_is_told(settings, attribute):
+    """It is not taken for clean."""
+    cluster = FakeCluster()
+    setattr(cluster, attribute, TargetReadError("may not list horizontalpodautoscalers"))
+    (found,) = findings(settings(), cluster)
+    assert found.severity is Severity.WARNING
+    assert "could not look at" in found.what
+    assert "may not list" in found.what
+
+
+def test_a_folder_for_records_that_does_not_exist_is_found(settings):
+    """Before a night without records."""
+    changed = settings("targets:", "records: {path: /nowhere/records.jsonl}\ntargets:")
+    (found,) = findings(changed)
+    assert found.where == "records.path"
+    assert "/nowhere" in found.what

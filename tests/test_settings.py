@@ -1,0 +1,439 @@
+"""The configuration: what is read, and what is refused in one line."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autoscaler.decision.model import Fallback, FallbackBehavior, Mode, Policy, PolicyType
+from autoscaler.decision.model import RatePolicy as Rate
+from autoscaler.errors import ConfigError
+from autoscaler.settings import DEFAULT_PATHS, find_file, load, to_policy, to_queries
+
+SHIPPED = Path(__file__).parent.parent / "config" / "autoscaler.yaml"
+
+LEAST = """
+targets:
+  - namespace: llm
+    deployment: ollama
+    metrics:
+      - {name: queue_depth, query: sum(x), type: total, target: 0.8}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a configuration and returns its path."""
+
+    def write(content):
+        path = tmp_path / "autoscaler.yaml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def shipped(write):
+    """Return a function that writes the shipped file with one thing changed."""
+
+    def change(old, new):
+        text = SHIPPED.read_text()
+        assert text.count(old) >= 1, old
+        return write(text.replace(old, new, 1))
+
+    return change
+
+
+def refusal(path, environ=None):
+    """Return the one line with which a configuration is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ or {})
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+def test_the_shipped_file_shows_every_key_with_its_default(write):
+    """A file that names only what has no default says the same as the shipped one."""
+    shipped = load(SHIPPED, {}).model_dump()
+    metrics = [
+        {key: metric[key] for key in ("name", "query", "type", "target", "max_age")}
+        for metric in yaml.safe_load(SHIPPED.read_text())["targets"][0]["metrics"]
+    ]
+    target = {"namespace": "llm", "deployment": "ollama", "metrics": metrics}
+    assert load(write(yaml.safe_dump({"targets": [target]})), {}).model_dump() == shipped
+
+
+def test_no_key_of_the_model_is_left_out_of_the_shipped_file():
+    """Whoever opens the file sees all that can be set."""
+    told = load(SHIPPED, {}).model_dump(mode="json")
+    written = yaml.safe_load(SHIPPED.read_text())
+
+    def keys(data, path=""):
+        if isinstance(data, list):
+            return {key for item in data for key in keys(item, path)}
+        if not isinstance(data, dict):
+            return set()
+        here = {f"{path}.{key}" for key in data}
+        return here.union(*(keys(value, f"{path}.{key}") for key, value in data.items()))
+
+    assert keys(told) == keys(written)
+
+
+def test_the_shipped_policy_is_the_documented_one():
+    """The numbers that ship are those of the contract."""
+    (target,) = load(SHIPPED, {}).targets
+    policy = to_policy(target)
+    assert isinstance(policy, Policy)
+    assert (policy.min_replicas, policy.max_replicas, policy.mode) == (2, 6, Mode.ACT)
+    assert [(m.name, m.type, m.target) for m in policy.metrics] == [
+        ("queue_depth", "total", 0.8),
+        ("cpu_to_limit", "pod", 0.7),
+    ]
+    assert policy.scale_down.stabilization_window == timedelta(minutes=5)
+    assert policy.scale_down.policies == (
+        Rate(type=PolicyType.PERCENT, value=50, period=timedelta(minutes=1)),
+    )
+    assert policy.hold_limit == timedelta(minutes=15)
+    assert [(q.name, q.per_pod) for q in to_queries(target)] == [
+        ("queue_depth", False),
+        ("cpu_to_limit", True),
+    ]
+
+
+def test_one_direction_may_be_changed_alone(write):
+    """Keys that are not named keep their direction's own default."""
+    text = LEAST + "    scale_down: {tolerance: 0.5}\n    scale_up: {cooldown: 30s, policies: []}\n"
+    policy = to_policy(load(write(text), {}).targets[0])
+    assert policy.scale_down.tolerance == 0.5
+    assert policy.scale_down.cooldown == timedelta(minutes=1)
+    assert policy.scale_up.cooldown == timedelta(seconds=30)
+    assert policy.scale_up.policies == ()
+    assert policy.scale_up.tolerance == 0.1
+
+
+def test_a_fallback_reaches_the_policy(write):
+    """A static fallback brings its number along."""
+    text = LEAST + "    fallback: {behavior: static, replicas: 3}\n"
+    fallback = to_policy(load(write(text), {}).targets[0]).fallback
+    assert fallback == Fallback(behavior=FallbackBehavior.STATIC, replicas=3)
+
+
+def test_yaml_of_today_is_understood(write):
+    """A number with an exponent, anchors and a byte order mark are all fine."""
+    text = "\ufeff" + LEAST.replace("0.8", "8e-1") + "    scale_up: &x {tolerance: 0.3}\n"
+    assert load(write(text), {}).targets[0].metrics[0].target == 0.8
+
+
+def test_settings_go_back_to_plain_yaml(write):
+    """What was read can be written, and reads the same."""
+    once = load(SHIPPED, {})
+    again = load(write(yaml.safe_dump(once.model_dump(mode="json"))), {})
+    assert again.model_dump() == once.model_dump()
+
+
+# --- the environment ----------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file():
+    """Nested keys are reached with two underscores; other keys keep what the file says."""
+    settings = load(
+        SHIPPED,
+        {
+            "AUTOSCALER_INTERVAL": "10s",
+            "AUTOSCALER_PROMETHEUS__URL": "http://other:9090",
+            "AUTOSCALER_PROMETHEUS__HEADERS": '{"X-Scope-OrgID": "home"}',
+            "AUTOSCALER_HTTP__PORT": "0",
+            "AUTOSCALER_KUBERNETES__KUBECONFIG": "/a/b",
+            "PATH": "/bin",
+        },
+    )
+    assert settings.interval == timedelta(seconds=10)
+    assert settings.prometheus.url == "http://other:9090"
+    assert settings.prometheus.timeout == timedelta(seconds=3)
+    assert settings.prometheus.headers["X-Scope-OrgID"].get_secret_value() == "home"
+    assert settings.http.port == 0
+    assert settings.kubernetes.kubeconfig == Path("/a/b")
+
+
+def test_a_list_is_given_whole():
+    """Targets from the environment take the place of the file's."""
+    targets = '[{"namespace": "a", "deployment": "b", "metrics": [{"name": "m", "query": "x", '
+    targets += '"type": "total", "target": 1}]}]'
+    settings = load(SHIPPED, {"AUTOSCALER_TARGETS": targets})
+    assert [target.name for target in settings.targets] == ["a/b"]
+
+
+def test_arguments_win_over_the_environment():
+    """A caller has the last word."""
+    settings = load(SHIPPED, {"AUTOSCALER_INTERVAL": "10s"}, interval="20s")
+    assert settings.interval == timedelta(seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("AUTOSCALER_INTERVALL", "5s", "AUTOSCALER_INTERVAL"),
+        ("AUTOSCALER_PROMETHEUS__URLL", "http://x", "AUTOSCALER_PROMETHEUS__URL"),
+        ("AUTOSCALER_PROMETHEUS_URL", "http://x", "AUTOSCALER_PROMETHEUS__URL"),
+        ("AUTOSCALER_PROMETEUS__URL", "http://x", "AUTOSCALER_PROMETHEUS__URL"),
+        ("AUTOSCALER_PROMETHEUS", "{}", "AUTOSCALER_PROMETHEUS__URL"),
+        ("AUTOSCALER_TARGETS__0__MODE", "shadow", "AUTOSCALER_TARGETS"),
+        ("AUTOSCALER_HTTP_PORT", "8081", "AUTOSCALER_HTTP__PORT"),
+        ("autoscaler_interval", "5s", "AUTOSCALER_INTERVAL"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant(name, value, meant):
+    """At any depth: a name that means nothing must not be passed over."""
+    line = refusal(SHIPPED, {name: value})
+    assert f'{name} = "{value}", unknown variable; did you mean {meant}' in line
+
+
+def test_variables_that_kubernetes_makes_for_a_service_are_no_mistake():
+    """A Service named `autoscaler` in the namespace must not stop the daemon."""
+    environ = {
+        "AUTOSCALER_SERVICE_HOST": "10.96.0.7",
+        "AUTOSCALER_SERVICE_PORT": "8080",
+        "AUTOSCALER_SERVICE_PORT_HTTP": "8080",
+        "AUTOSCALER_PORT": "tcp://10.96.0.7:8080",
+        "AUTOSCALER_PORT_8080_TCP": "tcp://10.96.0.7:8080",
+        "AUTOSCALER_PORT_8080_TCP_ADDR": "10.96.0.7",
+        "AUTOSCALER_METRICS_PORT": "tcp://10.96.0.8:9090",
+        "AUTOSCALER_METRICS_SERVICE_HOST": "10.96.0.8",
+    }
+    assert load(SHIPPED, environ).http.port == 8080
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AUTOSCALER_INTERVAL", "15 s", '= "15 s", must be a duration'),
+        ("AUTOSCALER_INTERVAL", "", '= "", must be a duration'),
+        ("AUTOSCALER_HTTP__PORT", "eighty", '= "eighty", must be a whole number'),
+        ("AUTOSCALER_HTTP__PORT", "", '= "", must be a whole number'),
+        ("AUTOSCALER_PROMETHEUS__TIMEOUT", "20s", '= "20s", must not be above 5s'),
+        ("AUTOSCALER_TARGETS", "5", "= 5, must be a list"),
+        ("AUTOSCALER_TARGETS", "[{namespace: a}]", "[0].deployment: must be given"),
+    ],
+)
+def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
+    """The line names what the operator must change: the variable, not a key of the file."""
+    assert f"environment: {name}" in (line := refusal(SHIPPED, {name: value}))
+    assert told in line
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        # unknown keys, at every depth
+        ("interval: 5s", "intervall: 5s", 'intervall = "5s", unknown key; did you mean interval'),
+        ("  url:", "  urll:", "prometheus.urll = "),
+        ("min_replicas: 2", "min_replica: 2", "targets[0].min_replica = 2, unknown key; did you m"),
+        ("        target: 0.8", "        tarket: 0.8", "targets[0].metrics[0].tarket = 0.8"),
+        ("      tolerance: 0.2", "      tolerence: 0.2", "targets[0].scale_down.tolerence = 0.2"),
+        ("value: 4", "valu: 4", "targets[0].scale_up.policies[0].valu = 4, unknown key; did you"),
+        # impossible bounds
+        (
+            "min_replicas: 2",
+            "min_replicas: 7",
+            "targets[0].min_replicas = 7, must not be above max",
+        ),
+        ("max_replicas: 6", "max_replicas: 0", "targets[0].max_replicas = 0, must be at least 1"),
+        ("min_replicas: 2", "min_replicas: -1", "min_replicas = -1, must be at least 0"),
+        ("max_replicas: 6", f"max_replicas: {10**12}", "max_replicas = 1000000000000, must be at"),
+        ("replicas: null", "replicas: 9", "fallback.replicas = 9, must lie within 2..6"),
+        ("behavior: current_replicas", "behavior: static", "fallback.replicas = None, must be giv"),
+        # numbers
+        ("target: 0.8", "target: 0", "metrics[0].target = 0, must be above 0"),
+        ("target: 0.8", "target: -1", "metrics[0].target = -1, must be above 0"),
+        ("target: 0.8", "target: .nan", "metrics[0].target = NaN, must be a finite number"),
+        ("target: 0.8", "target: .inf", "metrics[0].target = Infinity, must be a finite number"),
+        ("target: 0.8", "target: 1e300", "metrics[0].target = 1e+300, must be at most"),
+        ("target: 0.8", 'target: "0.8"', 'metrics[0].target = "0.8", must be a number'),
+        ("target: 0.8", "target: true", "metrics[0].target = true, must be a number"),
+        ("min_replicas: 2", "min_replicas: true", "min_replicas = true, must be a whole number"),
+        ("min_replicas: 2", "min_replicas: 2.0", "min_replicas = 2.0, must be a whole number"),
+        ("min_replicas: 2", 'min_replicas: "2"', 'min_replicas = "2", must be a whole number'),
+        ("min_replicas: 2", "min_replicas:", "min_replicas = null, must be a whole number"),
+        ("tolerance: 0.1", "tolerance: -0.1", "scale_up.tolerance = -0.1, must be at least 0"),
+        ("tolerance: 0.2", "tolerance: 1", "scale_down.tolerance = 1, must be below 1"),
+        ("value: 50", "value: 0", "scale_down.policies[0].value = 0, must be above 0"),
+        ("port: 8080", "port: 65536", "http.port = 65536, must be at most 65535"),
+        # durations
+        ("stabilization_window: 5m", "stabilization_window: -5m", '= "-5m", must be a duration'),
+        ("interval: 5s", 'interval: "5 s"', 'interval = "5 s", must be a duration such as'),
+        ("interval: 5s", "interval: 5", "interval = 5, must be a duration such as"),
+        ("interval: 5s", "interval: true", "interval = true, must be a duration such as"),
+        ("interval: 5s", "interval: 0", "interval = 0, must lie within 100ms..1h"),
+        ("interval: 5s", "interval: 2h", 'interval = "2h", must lie within 100ms..1h'),
+        ("interval: 5s", "interval: [5s]", 'interval = ["5s"], must be a duration'),
+        (
+            "hold_limit: 15m",
+            "hold_limit: 9999999999y",
+            'hold_limit = "9999999999y", must not be lo',
+        ),
+        ("max_age: 30s", "max_age: 0s", 'metrics[0].max_age = "0s", must lie within'),
+        ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
+        ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
+        # words
+        ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),
+        ("type: total", "type: totals", 'metrics[0].type = "totals", must be one of'),
+        ("use_for: both", "use_for: up", 'metrics[0].use_for = "up", must be one of'),
+        ("level: info", "level: loud", 'log.level = "loud", must be one of'),
+        ("namespace: llm", "namespace: LLM", 'namespace = "LLM", must be a DNS label'),
+        ("namespace: llm", "namespace: a.b", 'namespace = "a.b", must be a DNS label'),
+        ("deployment: ollama", "deployment: ../x", 'deployment = "../x", must be a DNS name'),
+        ("deployment: ollama", "deployment: 5", "deployment = 5, must be text"),
+        ("name: queue_depth", 'name: "a b"', 'metrics[0].name = "a b", must be letters'),
+        ("url: http://prometheus:9090", "url: prometheus:9090", "prometheus.url = "),
+        ("url: http://prometheus:9090", "url: ftp://x", 'url = "ftp://x", must be an http://'),
+        ("url: http://prometheus:9090", "url: http://", 'url = "http://", must be an http://'),
+        ("url: http://prometheus:9090", "url: http://x:99999", "must be an http://"),
+        ("url: http://prometheus:9090", "url: http://x/?a=b", "must be an http://"),
+        # shapes
+        ("name: cpu_to_limit", "name: queue_depth", "must have distinct names"),
+        (
+            "    fallback:",
+            "    fallback: no\n    fall:",
+            "targets[0].fallback = false, must be a map",
+        ),
+        ("interval: 5s", "interval: 5s\ninterval: 6s", "key 'interval' must not stand twice"),
+        ("interval: 5s", "interval: 5s\n5: 6", "key 5 must be text"),
+        ("interval: 5s", "interval: {", "autoscaler.yaml:"),
+        ("interval: 5s", "interval: *nobody", "nobody"),
+        ("interval: 5s", "interval: !!python/object:os.system x", "autoscaler.yaml:"),
+        ("max_replicas: 6", f"max_replicas: {'9' * 5000}", "must be YAML"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_key_value_and_rule(shipped, old, new, told):
+    """Each fault is one line that says which key, which value and which rule."""
+    path = shipped(old, new)
+    line = refusal(path)
+    assert line.startswith(str(path))
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "is empty"),
+        ("# nothing\n", "is empty"),
+        ("- a\n", "must be a mapping of keys, is a list"),
+        ("hello", "must be a mapping of keys, is a str"),
+        ("interval: 5s\n", "targets: must be given"),
+        ("targets: []\n", "targets = [], must name at least 1"),
+        ("targets:\n", "targets = null, must be a list"),
+        ("targets: {a: b}\n", 'targets = {"a": "b"}, must be a list'),
+        ("targets: [5]\n", "targets[0] = 5, must be a mapping"),
+        ("prometheus: http://x\n" + LEAST, 'prometheus = "http://x", must be a mapping'),
+        (LEAST.replace("query: sum(x), ", ""), "targets[0].metrics[0].query: must be given"),
+        (LEAST.replace("sum(x)", "' '"), 'query = " ", must be a PromQL expression'),
+        (
+            "targets: [{namespace: a, deployment: b, metrics: []}]",
+            "metrics = [], must name at leas",
+        ),
+        ("targets: [{namespace: a, deployment: b}]", "targets[0].metrics: must be given"),
+        (LEAST + LEAST.replace("targets:", ""), 'targets = "llm/ollama", must not stand twice'),
+        ("a: b\n---\nc: d\n", "expected a single document"),
+        (b"\xff\xfe\x00a", "byte 0 is not UTF-8"),
+        (b"interval: \x00", "must be YAML"),
+        ("[" * 5000, "must be YAML: nested too deeply"),
+        ("a: &a [*a]\n", "unknown key"),
+        ("x" * (1 << 20) + "y", "must not be larger than 1048576 bytes"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(write, content, told):
+    """Empty, of the wrong shape, not YAML or not text: one line each."""
+    assert told in refusal(write(content))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("missing.yaml", "no such file"), (".", "is a directory"), ("a\0b", "cannot be read")],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, path, told):
+    """The line names the file."""
+    assert told in refusal(tmp_path / path)
+
+
+def test_several_faults_share_one_line(shipped):
+    """Whoever mends one finds the others at the same time."""
+    path = shipped("target: 0.8", "target: 0")
+    path.write_text(path.read_text().replace("interval: 5s", "interval: 5 s"))
+    line = refusal(path, {"AUTOSCALER_HTTP__PORT": "x"})
+    assert 'interval = "5 s"' in line
+    assert "targets[0].metrics[0].target = 0" in line
+    assert 'AUTOSCALER_HTTP__PORT = "x"' in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("headers: {}", "headers: {Authorization: [s3cret]}"),
+        ("headers: {}", 'headers: {Authorization: "Bearer s3cret\\n"}'),
+        ("headers: {}", 'headers: {"a b": "s3cret"}'),
+        ("headers: {}", "headerz: {Authorization: s3cret}"),
+        ("headers: {}", "password: s3cret"),
+        ("url: http://prometheus:9090", "url: http://me:s3cret@prometheus:9090"),
+    ],
+)
+def test_a_refusal_never_repeats_a_secret(shipped, old, new):
+    """Headers, what looks like a password, and credentials in an address are hidden."""
+    line = refusal(shipped(old, new))
+    assert "s3cret" not in line
+    assert "(hidden)" in line
+
+
+@pytest.mark.parametrize(
+    "name", ["AUTOSCALER_PROMETHEUS__HEADRES", "AUTOSCALER_PROMETHEUS__HEADERS", "AUTOSCALER_TOKEN"]
+)
+def test_a_variable_never_repeats_a_secret(name):
+    """Not even under a misspelt name, nor where it cannot be parsed."""
+    assert "s3cret" not in refusal(SHIPPED, {name: "{Authorization: [s3cret]}"})
+    assert "s3cret" not in refusal(SHIPPED, {name: "{Authorization: s3cret"})
+
+
+def test_headers_do_not_show_in_a_dump(shipped):
+    """Printing the settings does not print what is secret in them."""
+    settings = load(shipped("headers: {}", "headers: {Authorization: s3cret}"), {})
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in str(settings.model_dump(mode="json"))
+
+
+def test_settings_cannot_be_changed():
+    """What was checked stays as it was."""
+    settings = load(SHIPPED, {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.prometheus.url = "http://other"
+
+
+# --- where the file is looked for ---------------------------------------------------------------
+
+
+def test_a_given_file_is_taken(tmp_path):
+    """Even where it does not exist, so that its absence is told of under its name."""
+    assert find_file(tmp_path / "mine.yaml") == tmp_path / "mine.yaml"
+
+
+def test_the_file_beside_the_working_directory_comes_first(tmp_path, monkeypatch):
+    """A checkout uses its own file."""
+    monkeypatch.chdir(SHIPPED.parent.parent)
+    assert find_file() == DEFAULT_PATHS[0]
+
+
+def test_the_places_that_were_tried_are_named(tmp_path, monkeypatch):
+    """Nothing to load is refused with what to do about it."""
+    monkeypatch.chdir(tmp_path)
+    if DEFAULT_PATHS[1].exists():  # pragma: no cover - a machine with the daemon installed
+        assert find_file() == DEFAULT_PATHS[1]
+        return
+    with pytest.raises(ConfigError, match=r"config/autoscaler.yaml and /etc/.*--config FILE"):
+        find_file()
