@@ -139,5 +139,11 @@ def _sentence(report: CycleReport) -> str:
 
 
 def _because(steps: tuple[Step, ...], decision: Decision) -> str:
-    """Return what the last step that gave the decision's reason said."""
-    return next((step.detail for step in reversed(steps) if step.reason == decision.reason), "")
+    """Return what the rule behind the decision's reason said, and those that shortened a move."""
+    if decision.from_ == decision.to:
+        told = [step for step in steps if step.reason == decision.reason][-1:]
+    else:
+        first = [step.reason for step in steps].index(decision.reason)
+        later = [step for step in steps[first + 1 :] if step.from_ != step.to]
+        told = [steps[first], *later]
+    return "; ".join(step.detail for step in told if step.detail)

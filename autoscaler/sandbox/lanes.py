@@ -98,7 +98,7 @@ class ScaledLane:
         )
 
     async def start(self, replicas: int) -> None:
-        """Start everything and wait until that many replicas serve. Raises SandboxError."""
+        """Start everything; the replicas get ready by and by. Raises SandboxError."""
         settings = self._settings
         await self.cluster.start()
         await self.cluster.create_deployment(
@@ -109,7 +109,10 @@ class ScaledLane:
         )
         await self.exporters.start()
         await self.gateway.start()
-        await _until_up(self.gateway, replicas, settings.patience_s)
+
+    async def until_ready(self, replicas: int) -> None:
+        """Wait until that many replicas serve. Raises SandboxError."""
+        await _until_up(self.gateway, replicas, self._settings.patience_s)
 
     async def stop(self) -> None:
         """End everything at once; safe to call twice."""

@@ -163,11 +163,12 @@ async def start(setup: Setup, screen: Screen, ending: AsyncExitStack) -> Stack:
         dns.add(one.host, one.addresses)
     replicas = least + sum(size.replicas for size in fixed)
     say(f"starting {replicas} replicas, {1 + len(fixed)} gateways, Prometheus and the daemon")
-    await _all(lane.start(least), *(size.start() for size in fixed))
+    await lane.start(least)
     port = free_port()
     monitoring = _monitoring(setup, lane, port)
     ending.push_async_callback(monitoring.stop)
-    await monitoring.start()
+    # Together: Prometheus takes some five seconds before its first scrape.
+    await _all(monitoring.start(), lane.until_ready(least), *(size.start() for size in fixed))
     places = Places(
         prometheus=monitoring.url,
         kubeconfig=lane.cluster.kubeconfig_path,

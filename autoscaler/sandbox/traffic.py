@@ -9,8 +9,8 @@ With a target of 0.8 requests in the system per replica it asks for ceil(load / 
 
     phase    from   to     load  replicas (between 2 and 6)
     calm      0:00   2:00  0.5   2
-    burst     2:00   3:30  6.0   6 (8 without the maximum)
-    plateau   3:30   6:30  3.0   4
+    burst     2:00   3:30  4.5   6
+    plateau   3:30   6:30  2.5   4
     end       6:30  15:00  0.25  2: long enough for what is left of the queue, a scale-down window
                                  of 5 minutes and two steps down
 
@@ -49,8 +49,8 @@ OUTPUT_TOKENS = (16, 41, 54, 85, 129, 395, 424, 451, 601)
 
 _SHAPE = (
     ("calm", 120 / 900, 0.5),
-    ("burst", 90 / 900, 6.0),
-    ("plateau", 180 / 900, 3.0),
+    ("burst", 90 / 900, 4.5),
+    ("plateau", 180 / 900, 2.5),
     ("end", 510 / 900, 0.25),
 )
 

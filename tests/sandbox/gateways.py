@@ -30,6 +30,8 @@ class Rig:
     gateway: Gateway
     session: aiohttp.ClientSession
     runtime: ProcessRuntime
+    port: int
+    """The replicas'."""
     containers: dict[str, Container] = field(default_factory=dict)
     addresses: list[str] = field(default_factory=list)
     """What DNS answers."""
@@ -39,7 +41,7 @@ class Rig:
         ip = self.runtime.address()
         self.containers[ip] = await self.runtime.start(PodRun(namespace="llm", name=ip, ip=ip))
         async with asyncio.timeout(10):
-            while not await self.containers[ip].is_ready():
+            while not await self.containers[ip].is_ready():  # noqa: ASYNC110 - asked over HTTP
                 await asyncio.sleep(0.02)
         return ip
 
@@ -83,7 +85,7 @@ async def rig(directory: Path, replicas: int = 2, speed: float = 10.0) -> AsyncI
     )
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
-        ready = Rig(gateway=gateway, session=session, runtime=runtime)
+        ready = Rig(gateway=gateway, session=session, runtime=runtime, port=port)
         dns.add(NAME, lambda: ready.addresses)
         try:
             await gateway.start()

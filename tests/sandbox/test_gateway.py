@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from autoscaler.sandbox.gateway import CONFIG, defaults, read_slots
 from autoscaler.sandbox.timescale import divide_gateway
-from tests.sandbox.gateways import PROGRAM, ANSWER, question, rig
+from tests.sandbox.gateways import ANSWER, PROGRAM, question, rig
+from tests.sandbox.replicas import until
 
 
 @pytest.mark.parametrize("speed", [1, 11.25, 36])
@@ -210,9 +212,7 @@ async def test_gateway_dies_with_the_process_that_started_it(tmp_path):
     child = int(await parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     await parent.communicate()
-    async with asyncio.timeout(5):
-        while _runs(child):
-            await asyncio.sleep(0.02)
+    await until(lambda: not _runs(child))
 
 
 def test_csv_of_the_statistics_is_read():
@@ -233,7 +233,6 @@ def test_csv_of_the_statistics_is_read():
 
 def _runs(pid):
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

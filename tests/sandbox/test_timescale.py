@@ -1,5 +1,6 @@
 """One factor for every duration, and nothing that is not one."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -73,8 +74,6 @@ def test_every_duration_of_the_configuration_is_known():
 
 def test_scaled_configuration_is_one_that_the_daemon_accepts(tmp_path):
     """The shipped file still loads when everything is divided by the highest speed."""
-    import json
-
     before = load(CONFIG, {})
     plain = before.model_dump(mode="json")
     scaled = divide_config(plain, 36)
