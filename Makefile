@@ -42,9 +42,9 @@ check: setup system ## format, lint, types, import contracts, tests, coverage: w
 bench: setup ## time the decision (decisions and records per second)
 	@$(BIN)/python bench/decide.py
 
-image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman or docker)
-	@builder=$$(command -v podman || command -v docker || true)
-	if [ -z "$$builder" ]; then echo "make image: needs podman or docker: apt-get install podman" >&2; exit 2; fi
+image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker or buildah)
+	@builder=$$(command -v podman || command -v docker || command -v buildah || true)
+	if [ -z "$$builder" ]; then echo "make image: needs podman, docker or buildah: apt-get install podman" >&2; exit 2; fi
 	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
 
 clean: ## remove what the other commands made

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from autoscaler.adapters.promql import check_query
-from autoscaler.decision.model import Mode, Observation, Reason, ScalingState
+from autoscaler.decision.model import Observation, ScalingState
 from autoscaler.decision.quality import Reading, read_metrics
+from autoscaler.decision.words import Mode, Reason
 from autoscaler.errors import ObserveError
 from autoscaler.ports import MetricSource, ScaleTarget, TargetState
 from autoscaler.settings import Settings, TargetSettings, to_policy, to_queries

@@ -6,16 +6,9 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 
 from autoscaler.decision.decide import Verdict, decide, remember
-from autoscaler.decision.model import (
-    Decision,
-    Direction,
-    Mode,
-    Observation,
-    Policy,
-    ScalingState,
-    WriteResult,
-)
+from autoscaler.decision.model import Decision, Observation, Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record
+from autoscaler.decision.words import Direction, Mode, WriteResult
 from autoscaler.errors import ActError, AutoscalerError, ConflictError
 from autoscaler.ports import Clock, CycleReport, MetricQuery, MetricSource, Reporter, ScaleTarget
 

@@ -4,15 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 
 from autoscaler.decision.decide import decide, remember
-from autoscaler.decision.model import (
-    Direction,
-    Mode,
-    Observation,
-    Policy,
-    ScalingState,
-    WriteResult,
-)
+from autoscaler.decision.model import Observation, Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record, observation_from_json, to_json
+from autoscaler.decision.refusal import require_distinct
+from autoscaler.decision.words import Direction, Mode, WriteResult
 from autoscaler.errors import InputError
 
 _WRITTEN = {
@@ -53,6 +48,12 @@ def replay(policy: Policy, target: str, lines: Iterable[str]) -> Iterator[str]:
         yield json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
 
 
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that stands twice: the parser would keep the last without a word."""
+    require_distinct("keys", [key for key, _ in pairs])
+    return dict(pairs)
+
+
 def _outcome(policy: Policy, direction: Direction, write: WriteResult) -> Outcome:
     if direction is Direction.HOLD:
         return Outcome.HELD
@@ -61,9 +62,11 @@ def _outcome(policy: Policy, direction: Direction, write: WriteResult) -> Outcom
 
 def _parse(line: str, number: int, state: ScalingState) -> Observation:
     try:
-        data = json.loads(line)
-    except ValueError as error:  # also an integer with too many digits
+        data = json.loads(line, object_pairs_hook=_without_doubles)
+    except json.JSONDecodeError as error:
         raise InputError(f"line {number}: not JSON: {error}") from error
+    except ValueError as error:  # a key that stands twice, an integer with too many digits
+        raise InputError(f"line {number}: {error}") from error
     except RecursionError as error:
         raise InputError(f"line {number}: not JSON: nested too deeply") from error
     try:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from autoscaler.decision.decide import decide
 from autoscaler.decision.model import (
     Metric,
-    MetricType,
     Observation,
     Pod,
     Policy,
@@ -24,6 +23,7 @@ from autoscaler.decision.model import (
     ScalingState,
 )
 from autoscaler.decision.record import to_json
+from autoscaler.decision.words import MetricType
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 PODS = [f"ollama-{i}" for i in range(8)]

@@ -3,16 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from autoscaler.decision.model import (
-    Metric,
-    MetricType,
-    Missing,
-    MissingKind,
-    Policy,
-    Sample,
-    Samples,
-    Scaling,
-)
+from autoscaler.decision.model import Metric, Missing, Policy, Sample, Samples, Scaling
+from autoscaler.decision.words import MetricType, MissingKind
 from autoscaler.errors import ConflictError, TargetReadError
 from autoscaler.loop import Plan, Ports, TargetLoop
 from autoscaler.ports import CycleReport, MetricQuery, TargetState

@@ -10,7 +10,7 @@ import pytest
 
 from autoscaler.bootstrap import build, check_settings, metric_source, patience, plan_of
 from autoscaler.check import Severity
-from autoscaler.decision.model import Mode
+from autoscaler.decision.words import Mode
 from autoscaler.errors import ConfigError
 from autoscaler.ports import MetricQuery
 from autoscaler.settings import load

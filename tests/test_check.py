@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from autoscaler.check import Probe, Severity, World, check
-from autoscaler.decision.model import Missing, MissingKind, Pod, Sample, Samples
+from autoscaler.decision.model import Missing, Pod, Sample, Samples
+from autoscaler.decision.words import MissingKind
 from autoscaler.errors import TargetReadError
 from autoscaler.ports import TargetState
 from autoscaler.settings import load

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import MissingKind, Mode, Reason, WriteResult
 from autoscaler.decision.record import Outcome
+from autoscaler.decision.words import MissingKind, Mode, Reason, WriteResult
 from autoscaler.errors import ForbiddenError, TargetReadError, TargetWriteError
 from tests.cycles import CONFLICT, POLICY, QUERIES, STEP, UNREADABLE, FakeReporter, Rig
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import Mode
 from autoscaler.decision.record import Record, from_json
+from autoscaler.decision.words import Mode
 from autoscaler.errors import InputError
 from autoscaler.replay import replay
 from tests.decision.build import pods_per, policy, seconds
@@ -102,7 +102,8 @@ def test_time_must_rise(second):
         ("{}", "now is missing"),
         ("nonsense", "not JSON"),
         ("[" * 100_000, "not JSON: nested too deeply"),
-        ('{"now": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"now": ' + "9" * 5000 + "}", "digits"),
+        ('{"ready": 1, "ready": 2}', "keys = 'ready', stands twice"),
         ("[" * 500 + "]" * 500, "must be an object"),
     ],
 )

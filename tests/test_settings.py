@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoscaler.decision.model import Fallback, FallbackBehavior, Mode, Policy, PolicyType
+from autoscaler.decision.model import Fallback, Policy
 from autoscaler.decision.model import RatePolicy as Rate
+from autoscaler.decision.words import FallbackBehavior, Mode, PolicyType
 from autoscaler.errors import ConfigError
 from autoscaler.settings import DEFAULT_PATHS, find_file, load, to_policy, to_queries
 
@@ -250,7 +251,7 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("min_replicas: 2", "min_replicas: -1", "min_replicas = -1, must be at least 0"),
         ("max_replicas: 6", f"max_replicas: {10**12}", "max_replicas = 1000000000000, must be at"),
         ("replicas: null", "replicas: 9", "fallback.replicas = 9, must lie within 2..6"),
-        ("behavior: current_replicas", "behavior: static", "fallback.replicas = None, must be giv"),
+        ("behavior: current_replicas", "behavior: static", "fallback.replicas = null, must be giv"),
         # numbers
         ("target: 0.8", "target: 0", "metrics[0].target = 0, must be above 0"),
         ("target: 0.8", "target: -1", "metrics[0].target = -1, must be above 0"),
@@ -299,7 +300,7 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("url: http://prometheus:9090", "url: http://x:99999", "must be an http://"),
         ("url: http://prometheus:9090", "url: http://x/?a=b", "must be an http://"),
         # shapes
-        ("name: cpu_to_limit", "name: queue_depth", "must have distinct names"),
+        ("name: cpu_to_limit", "name: queue_depth", "stands twice, names must be distinct"),
         (
             "    fallback:",
             "    fallback: no\n    fall:",

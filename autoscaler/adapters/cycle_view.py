@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from autoscaler.decision.model import Decision, MetricType, Step
+from autoscaler.decision.model import Decision, Step
 from autoscaler.decision.quality import Reading, read_metrics
 from autoscaler.decision.recommend import usage_ratio
 from autoscaler.decision.record import Record, to_json
+from autoscaler.decision.words import MetricType
 from autoscaler.ports import CycleReport
 
 

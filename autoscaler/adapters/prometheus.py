@@ -19,7 +19,8 @@ from requests import exceptions as http
 from autoscaler.adapters.freshness import FreshnessQuery, freshness_query, names_found, split_ages
 from autoscaler.adapters.prometheus_http import AnswerError, CuttableAdapter, Cutter, QuerySession
 from autoscaler.adapters.promql import QueryError
-from autoscaler.decision.model import Missing, MissingKind, Sample, Samples
+from autoscaler.decision.model import Missing, Sample, Samples
+from autoscaler.decision.words import MissingKind
 from autoscaler.ports import MetricQuery
 
 _WORKERS = 4

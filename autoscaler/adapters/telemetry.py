@@ -18,8 +18,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from autoscaler.adapters.cycle_view import CycleView, plain, view_of
-from autoscaler.decision.model import MissingKind
 from autoscaler.decision.record import Outcome
+from autoscaler.decision.words import MissingKind
 from autoscaler.ports import CycleReport
 
 QUALITIES = ("Fresh", "Partial", *(str(kind) for kind in MissingKind))

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import Reason, Stage, Step
+from autoscaler.decision.model import Step
+from autoscaler.decision.words import Reason, Stage
 
 
 def stand_down(cycle: Cycle, number: int) -> tuple[Step, ...]:

@@ -21,22 +21,13 @@ from autoscaler.decision.conflict import conflict_since, stand_down
 from autoscaler.decision.cycle import Cycle, Rule
 from autoscaler.decision.feasibility import keep_feasible
 from autoscaler.decision.limit import cool_down, keep_bounds, limit_rate, remembered_events
-from autoscaler.decision.model import (
-    Decision,
-    Direction,
-    Observation,
-    Policy,
-    Reason,
-    ScaleEvent,
-    ScalingState,
-    Stage,
-    Step,
-)
+from autoscaler.decision.model import Decision, Observation, Policy, ScaleEvent, ScalingState, Step
 from autoscaler.decision.pending import give_back, given_back
 from autoscaler.decision.quality import Reading, hold_clocks, read_metrics
 from autoscaler.decision.recommend import permit, recommend, tolerate
 from autoscaler.decision.stabilize import recorded, seeded, stabilize
 from autoscaler.decision.victims import choose_victims
+from autoscaler.decision.words import Direction, Reason, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """Shrinking only where the survivors can carry the load without asking to grow again."""
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import Reason, Stage, Step, UseFor
+from autoscaler.decision.model import Step
 from autoscaler.decision.numbers import replicas_for
 from autoscaler.decision.recommend import filled_load
+from autoscaler.decision.words import Reason, Stage, UseFor
 
 
 def keep_feasible(cycle: Cycle, number: int) -> tuple[Step, ...]:

@@ -4,18 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import (
-    Policy,
-    PolicyType,
-    RatePolicy,
-    Reason,
-    ScaleEvent,
-    Scaling,
-    SelectPolicy,
-    Stage,
-    Step,
-)
+from autoscaler.decision.model import Policy, RatePolicy, ScaleEvent, Scaling, Step
 from autoscaler.decision.numbers import round_up, truncate
+from autoscaler.decision.words import PolicyType, Reason, SelectPolicy, Stage
 
 
 def cool_down(cycle: Cycle, number: int) -> tuple[Step, ...]:

@@ -2,188 +2,40 @@
 
 All are frozen and check themselves, so an impossible one cannot be built; a refusal is a
 ValueError with the field, the rule and the value. Times are `datetime`s with a zone, spans of
-time are `timedelta`s, replica counts are whole numbers.
+time are `timedelta`s, replica counts are whole numbers. Their words are in `words.py`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from math import isfinite
 from types import MappingProxyType
 
-
-class MetricType(StrEnum):
-    """What the samples of a metric stand for."""
-
-    TOTAL = "total"
-    """One number for all replicas together; `target` is per replica."""
-    POD = "pod"
-    """One sample per pod, told apart by the label `pod`; `target` is the mean we try to hold."""
-
-
-class UseFor(StrEnum):
-    """Which directions a metric may ask for. Missing, it blocks shrinking all the same."""
-
-    BOTH = "both"
-    SCALE_UP = "scale_up"
-    SCALE_DOWN = "scale_down"
-
-
-class OnEmpty(StrEnum):
-    """What an answer without any series means."""
-
-    MISSING = "missing"
-    ZERO = "zero"
-
-
-class PolicyType(StrEnum):
-    """The unit of a rate policy (HPA's words)."""
-
-    PODS = "pods"
-    PERCENT = "percent"
-
-
-class SelectPolicy(StrEnum):
-    """Which of several rate policies counts (HPA's words)."""
-
-    MAX = "max"
-    MIN = "min"
-    DISABLED = "disabled"
-
-
-class FallbackBehavior(StrEnum):
-    """What gives the number once every metric has been missing for `hold_limit` (KEDA's words)."""
-
-    CURRENT_REPLICAS = "current_replicas"
-    STATIC = "static"
-    CURRENT_IF_HIGHER = "current_if_higher"
-    CURRENT_IF_LOWER = "current_if_lower"
-
-
-class Mode(StrEnum):
-    """Whether decisions are written."""
-
-    ACT = "act"
-    SHADOW = "shadow"
-
-
-class MissingKind(StrEnum):
-    """Why a metric has no usable answer."""
-
-    STALE = "Stale"
-    EMPTY = "Empty"
-    NOT_A_NUMBER = "NotANumber"
-    TOO_MANY_SERIES = "TooManySeries"
-    FAILED = "Failed"
-
-
-class PodPhase(StrEnum):
-    """Kubernetes' pod phases."""
-
-    PENDING = "Pending"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    UNKNOWN = "Unknown"
-
-
-class WriteResult(StrEnum):
-    """What became of the write that a decision asked for."""
-
-    OK = "ok"
-    FAILED = "failed"
-    CONFLICT = "conflict"
-
-
-class Direction(StrEnum):
-    """Where a decision goes."""
-
-    UP = "up"
-    DOWN = "down"
-    HOLD = "hold"
-
-
-class Stage(StrEnum):
-    """The rules of a decision, in their order."""
-
-    QUALITY = "quality"
-    RECOMMEND = "recommend"
-    TOLERANCE = "tolerance"
-    FEASIBILITY = "feasibility"
-    STABILIZATION = "stabilization"
-    COOLDOWN = "cooldown"
-    RATE = "rate"
-    PENDING = "pending"
-    BOUNDS = "bounds"
-    CONFLICT = "conflict"
-    SWITCH = "switch"
-
-
-class Reason(StrEnum):
-    """Why a number is what it is: the same words in logs, metrics, events and dashboards."""
-
-    ABOVE_TARGET = "AboveTarget"
-    BELOW_TARGET = "BelowTarget"
-    WITHIN_TOLERANCE = "WithinTolerance"
-    NOT_FEASIBLE = "NotFeasible"
-    STABILIZED = "Stabilized"
-    COOLING_DOWN = "CoolingDown"
-    RATE_LIMITED = "RateLimited"
-    PODS_PENDING = "PodsPending"
-    GIVEN_BACK = "GivenBack"
-    AT_MINIMUM = "AtMinimum"
-    AT_MAXIMUM = "AtMaximum"
-    METRIC_STALE = "MetricStale"
-    METRIC_EMPTY = "MetricEmpty"
-    METRIC_NOT_A_NUMBER = "MetricNotANumber"
-    METRIC_FAILED = "MetricFailed"
-    METRIC_PARTIAL = "MetricPartial"
-    TOO_MANY_SERIES = "TooManySeries"
-    HOLD_EXPIRED = "HoldExpired"
-    CONFLICT = "Conflict"
-    PAUSED = "Paused"
-    SCALING_DISABLED = "ScalingDisabled"
-    SHADOW = "Shadow"
-    NOT_LEADER = "NotLeader"
-
+from autoscaler.decision.refusal import (
+    require,
+    require_count,
+    require_distinct,
+    require_span,
+    require_zone,
+)
+from autoscaler.decision.words import (
+    Direction,
+    FallbackBehavior,
+    MetricType,
+    MissingKind,
+    Mode,
+    OnEmpty,
+    PodPhase,
+    PolicyType,
+    Reason,
+    SelectPolicy,
+    Stage,
+    UseFor,
+    WriteResult,
+)
 
 WRITTEN_IF_KNOWN: Mapping[str, bool] = MappingProxyType({"written_if_known": True})
 """Marks a field that JSON leaves out while it is None."""
-
-LARGEST = 2**31 - 1
-"""Kubernetes' replica counts are 32-bit."""
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """Write a value for a message: on one line, and cut where it is endless."""
-    text = (
-        f"{type(value).__name__} of {len(value)}"
-        if isinstance(value, dict | list) and value
-        else repr(value)
-    )
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def require(ok: object, key: str, value: object, rule: str) -> None:
-    """Refuse a value in the one form that every message has."""
-    if not ok:
-        raise ValueError(f"{key} = {shown(value)}, {rule}")
-
-
-def _require_count(key: str, value: int | None) -> None:
-    require(value is None or value >= 0, key, value, "must not be negative")
-    require(value is None or value <= LARGEST, key, value, f"must be at most {LARGEST}")
-
-
-def _require_zone(key: str, at: datetime | None) -> None:
-    require(
-        at is None or at.utcoffset() is not None, key, at and at.isoformat(), "must have a zone"
-    )
-
-
-def _require_span(key: str, span: timedelta) -> None:
-    require(span >= timedelta(0), key, str(span), "must not be negative")
 
 
 # --- policy -----------------------------------------------------------------------------------
@@ -242,8 +94,8 @@ class Scaling:
             self.tolerance,
             "must not be negative",
         )
-        _require_span("stabilization_window", self.stabilization_window)
-        _require_span("cooldown", self.cooldown)
+        require_span("stabilization_window", self.stabilization_window)
+        require_span("cooldown", self.cooldown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,10 +149,9 @@ class Policy:
             f"must not be above max_replicas = {self.max_replicas}",
         )
         require(bool(self.metrics), "metrics", [], "must name at least one metric")
-        names = [metric.name for metric in self.metrics]
-        require(len(set(names)) == len(names), "metrics", names, "must have distinct names")
+        require_distinct("metrics", [metric.name for metric in self.metrics])
         for key in ("hold_limit", "pending_limit", "conflict_hold"):
-            _require_span(key, getattr(self, key))
+            require_span(key, getattr(self, key))
 
 
 # --- observation ------------------------------------------------------------------------------
@@ -315,7 +166,7 @@ class Sample:
     at: datetime
 
     def __post_init__(self) -> None:
-        _require_zone("at", self.at)
+        require_zone("at", self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,8 +200,8 @@ class Pod:
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "must not be empty")
-        _require_count("in_flight", self.in_flight)
-        _require_zone("created", self.created)
+        require_count("in_flight", self.in_flight)
+        require_zone("created", self.created)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,8 +213,8 @@ class ForeignWrite:
     replicas: int | None = None
 
     def __post_init__(self) -> None:
-        _require_zone("at", self.at)
-        _require_count("replicas", self.replicas)
+        require_zone("at", self.at)
+        require_count("replicas", self.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,18 +228,18 @@ class Observation:
     """Replicas that serve now."""
     pods: tuple[Pod, ...] | None = None
     """None: not known; then `ready` alone tells how many serve."""
-    metrics: Mapping[str, Samples | Missing] = field(default_factory=lambda: MappingProxyType({}))
+    metrics: Mapping[str, Samples | Missing]
+    """A metric of the policy that is not in it has failed."""
     paused: bool = False
     foreign_write: ForeignWrite | None = None
     write: WriteResult = WriteResult.OK
     """What became of the write that this very cycle asked for, as known afterwards."""
 
     def __post_init__(self) -> None:
-        _require_zone("now", self.now)
-        _require_count("current", self.current)
-        _require_count("ready", self.ready)
-        names = [pod.name for pod in self.pods or ()]
-        require(len(set(names)) == len(names), "pods", names, "must have distinct names")
+        require_zone("now", self.now)
+        require_count("current", self.current)
+        require_count("ready", self.ready)
+        require_distinct("pods", [pod.name for pod in self.pods or ()])
 
 
 # --- state ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from math import ceil, floor
 
-from autoscaler.decision.model import LARGEST
+from autoscaler.decision.refusal import LARGEST
 
 EPSILON = 1e-9
 

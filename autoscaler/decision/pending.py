@@ -5,7 +5,8 @@ them (`recommend.py`). This stage handles those that do not start at all.
 """
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import Pod, PodPhase, Reason, Recommendation, Stage, Step
+from autoscaler.decision.model import Pod, Recommendation, Step
+from autoscaler.decision.words import PodPhase, Reason, Stage
 
 _ALIVE = (PodPhase.PENDING, PodPhase.RUNNING)
 

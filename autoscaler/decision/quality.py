@@ -13,18 +13,14 @@ from math import isfinite
 
 from autoscaler.decision.model import (
     Metric,
-    MetricType,
     Missing,
-    MissingKind,
     Observation,
-    OnEmpty,
-    PodPhase,
     Policy,
-    Reason,
     Sample,
     Samples,
     ScalingState,
 )
+from autoscaler.decision.words import MetricType, MissingKind, OnEmpty, PodPhase, Reason
 
 _NOT_OBSERVED = Missing(missing=MissingKind.FAILED, detail="not in the observation")
 

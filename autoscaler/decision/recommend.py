@@ -9,17 +9,10 @@ are still starting count as idle when it asks to grow, and neither may turn the 
 from dataclasses import dataclass
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import (
-    FallbackBehavior,
-    MetricType,
-    Policy,
-    Reason,
-    Stage,
-    Step,
-    UseFor,
-)
+from autoscaler.decision.model import Policy, Step
 from autoscaler.decision.numbers import at_most, replicas_for
 from autoscaler.decision.quality import Reading
+from autoscaler.decision.words import FallbackBehavior, MetricType, Reason, Stage, UseFor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

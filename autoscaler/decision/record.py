@@ -18,14 +18,13 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from autoscaler.decision.model import (
     WRITTEN_IF_KNOWN,
     Decision,
-    Mode,
     Observation,
     Policy,
     ScalingState,
     Step,
-    require,
-    shown,
 )
+from autoscaler.decision.refusal import require, shown
+from autoscaler.decision.words import Mode
 
 VERSION = 1
 _LONGEST_KEY = 60

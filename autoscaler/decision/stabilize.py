@@ -8,7 +8,8 @@ left it.
 from datetime import datetime, timedelta
 
 from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import Policy, Reason, Recommendation, ScalingState, Stage, Step
+from autoscaler.decision.model import Policy, Recommendation, ScalingState, Step
+from autoscaler.decision.words import Reason, Stage
 
 
 def stabilize(cycle: Cycle, number: int) -> tuple[Step, ...]:

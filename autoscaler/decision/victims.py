@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from autoscaler.decision.model import Observation, Pod, PodPhase
+from autoscaler.decision.model import Observation, Pod
+from autoscaler.decision.words import PodPhase
 
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 _FINISHED = (PodPhase.SUCCEEDED, PodPhase.FAILED)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from autoscaler.adapters.cycle_view import CycleView, view_of
-from autoscaler.decision.model import Stage
 from autoscaler.decision.record import Record, from_json
+from autoscaler.decision.words import Stage
 from autoscaler.ports import CycleReport
 
 

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import aiohttp
+
 from autoscaler.errors import InputError
 from autoscaler.sandbox.lanes import ScaledLane
 from autoscaler.sandbox.monitoring import Monitoring
@@ -15,6 +17,8 @@ from autoscaler.sandbox.watch import Watch
 _OUTAGE_S = 120.0
 _INTO_PLATEAU_S = 30.0
 _PLATEAU = "plateau"
+_PATIENCE_S = 120.0
+_LOOK_SECONDS = 0.05
 _WITHOUT_PHASES = 0.4
 """Where in a trace, which has no phases, the fault comes: as a share of its length."""
 
@@ -84,7 +88,19 @@ class Injector:
         self.say("fault: Prometheus is back, with the data that it had")
 
     async def _crash(self) -> str | None:
-        pod = self.lane.crash()
+        """Kill a replica in the middle of an answer, or after a while any."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE_S / self.watch.speed
+        async with aiohttp.ClientSession() as session:
+            while True:
+                slots = await self.lane.gateway.slots(session)
+                busy = (
+                    [] if slots is None else [at for at, count in slots.by_address.items() if count]
+                )
+                if busy or loop.time() > deadline:
+                    break
+                await asyncio.sleep(_LOOK_SECONDS)
+        pod = self.lane.crash([address.rpartition(":")[0] for address in busy])
         self.say(f"fault: replica {pod} was killed" if pod else "fault: no replica to kill")
         return pod
 

@@ -1,6 +1,7 @@
 """Stacks that get the same load side by side: one that is scaled, and others of a fixed size."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from autoscaler.sandbox.timescale import divide_gateway
 SLOTS = 1
 """Requests that a replica answers at a time (OLLAMA_NUM_PARALLEL)."""
 _CPU_LIMIT = "2"
-_POOL = "127.77.0.0"
-_FIXED_POOL = "127.78.0.0"
+# Each lane of each run takes the addresses 127.n.*.* of its own n from these: an address counts as
+# free until its replica listens, so two that look at the same time would share a replica.
+_FIRST_NET, _NETS, _NETS_PER_RUN = 16, 208, 4
 _POLL_SECONDS = 0.1
 _TEMPLATE_SIZE = "GATEWAY_REPLICAS_MAX"
 
@@ -62,7 +64,7 @@ class ScaledLane:
         """Prepare; nothing runs before `start`."""
         self._settings = settings
         runtime = ProcessRuntime(
-            settings.replica_args, log_directory=settings.directory, pool=_POOL
+            settings.replica_args, log_directory=settings.directory, pool=_pool(0)
         )
         self.cluster = Cluster(
             runtime, settings.directory, speed=settings.speed, seed=settings.seed
@@ -120,30 +122,31 @@ class ScaledLane:
         await self.exporters.stop()
         await self.cluster.stop()
 
-    def crash(self) -> str | None:
-        """Kill a replica that is answering, or else any; answers the pod's name."""
-        ready = [pod for pod in self.pods() if pod.serves]
-        if not ready:
+    def crash(self, preferred: Sequence[str]) -> str | None:
+        """Kill a serving replica, one of those addresses if it can be; answers the pod's name."""
+        serving = [pod for pod in self.pods() if pod.serves]
+        if not serving:
             return None
-        readings = self.exporters.readings
-        busy = max(ready, key=lambda pod: getattr(readings.get(pod.name), "in_flight", 0))
-        self.cluster.kill_pod(busy.namespace, busy.name)
-        return busy.name
+        chosen = max(serving, key=lambda pod: pod.ip in preferred)
+        self.cluster.kill_pod(chosen.namespace, chosen.name)
+        return chosen.name
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class FixedLane:
     """Replicas that stay as many as they are, behind a gateway of their own."""
 
     settings: StackSettings
     replicas: int
+    number: int
+    """Among the lanes of a run; the scaled one is 0."""
     gateway: Gateway = field(init=False)
     _runtime: ProcessRuntime = field(init=False)
     _containers: dict[str, Container] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Prepare; nothing runs before `start`."""
-        self._runtime = ProcessRuntime(self.settings.replica_args, pool=_FIXED_POOL)
+        self._runtime = ProcessRuntime(self.settings.replica_args, pool=_pool(self.number))
         # Nothing changes here that DNS or a check could find sooner: both keep their usual pace.
         self.gateway = _gateway(self.settings, f"fixed-{self.replicas}", self.host, 1.0)
 
@@ -165,7 +168,9 @@ class FixedLane:
         """Start everything and wait until all replicas serve. Raises SandboxError."""
         for number in range(self.replicas):
             ip = self._runtime.address()
-            pod = PodRun(namespace=f"fixed-{self.replicas}", name=f"fixed-{number}", ip=ip)
+            pod = PodRun(
+                namespace=f"fixed-{self.replicas}", name=f"fixed-{self.replicas}-{number}", ip=ip
+            )
             self._containers[ip] = await self._runtime.start(pod)
         async with _limit(f"replicas of {self.name}", self.settings.patience_s):
             for container in self._containers.values():
@@ -183,6 +188,11 @@ class FixedLane:
             container.kill()
         await asyncio.gather(*(container.exit_code() for container in containers))
         await self._runtime.close()
+
+
+def _pool(lane: int) -> str:
+    net = _FIRST_NET + (os.getpid() * _NETS_PER_RUN + lane) % _NETS
+    return f"127.{net}.0.0"
 
 
 def _gateway(settings: StackSettings, name: str, host: str, speed: float) -> Gateway:

@@ -44,6 +44,8 @@ class Frame:
     running: int | None
     lanes: Sequence[Progress]
     changes: Sequence[Change]
+    last: str
+    """What the daemon's last cycle said."""
 
 
 class Screen(Protocol):
@@ -117,7 +119,7 @@ class LiveScreen:
     def __init__(self, console: Console) -> None:
         """Draw on `console`, a terminal."""
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, auto_refresh=False)
         self._events: list[str] = []
 
     def __enter__(self) -> Self:
@@ -174,7 +176,8 @@ def _view(frame: Frame, events: Sequence[str]) -> Group:
         f"{len(frame.pods)} replicas, {frame.desired} wanted;"
         f" {_number(frame.running)} requests running, {_number(frame.waiting)} waiting"
     )
-    return Group(head, numbers, _pods(frame), _lanes(frame.lanes), _told(frame.changes, events))
+    told = _told(frame, events)
+    return Group(head, numbers, Text(frame.last), _pods(frame), _lanes(frame.lanes), told)
 
 
 def _pods(frame: Frame) -> Table:
@@ -199,8 +202,8 @@ def _lanes(lanes: Sequence[Progress]) -> Table:
     return table
 
 
-def _told(changes: Sequence[Change], events: Sequence[str]) -> Text:
-    lines = [f"{clock(one.at_s)}  {one.sentence}" for one in changes[-_CHANGES_SHOWN:]]
+def _told(frame: Frame, events: Sequence[str]) -> Text:
+    lines = [f"{clock(one.at_s)}  {one.sentence}" for one in frame.changes[-_CHANGES_SHOWN:]]
     return Text("\n".join([*lines, *events]))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from autoscaler.errors import AutoscalerError, ConfigError, InputError
-from autoscaler.sandbox import stack
+from autoscaler.sandbox import gateway, monitoring, stack
 from autoscaler.sandbox.faults import FAULTS, fault_named
 from autoscaler.sandbox.live import screen
 from autoscaler.sandbox.outcome import Ended, tell
@@ -21,11 +21,10 @@ from autoscaler.sandbox.processes import LOOPBACK, ProgramMissingError, require_
 from autoscaler.sandbox.service import Profile, profile_named
 from autoscaler.sandbox.stack import Setup, Stack
 from autoscaler.sandbox.traffic import HOME_BUSY_SLOTS, Traffic, generate, read_trace, thin
-from autoscaler.settings import Settings, load
+from autoscaler.settings import Settings, find_file, load
 
 __all__ = ["FAULTS", "SandboxOptions", "run_sandbox"]
 
-CONFIG = Path("config/autoscaler.yaml")
 OUT = Path("demo")
 PROFILE = "3b-laptop"
 REPORT, RECORDS = "report.html", "records.jsonl"
@@ -90,7 +89,10 @@ def run_sandbox(options: SandboxOptions) -> int:
 
 def _setup(options: SandboxOptions) -> Setup:
     """Check everything that can be checked before anything runs."""
-    config = options.config or CONFIG
+    for shipped in (gateway.CONFIG, monitoring.CONFIG):
+        if not shipped.exists():
+            raise ConfigError(f"{shipped}: no such file, the sandbox runs from a checkout alone")
+    config = find_file(options.config)
     settings = load(config, {})
     if len(settings.targets) != 1:
         raise ConfigError(f"{config}: targets = {len(settings.targets)}, must be 1 for the sandbox")
@@ -175,8 +177,8 @@ async def _stay(running: Stack, stop: "_Stop", say: Callable[[str], None]) -> No
     say(f"gateway     {running.lane.gateway.url}")
     say(f"prometheus  {running.monitoring.url}")
     say(f"status      http://{LOOPBACK}:{running.plan.places.port}/status")
-    say(f"kubernetes  kubectl --kubeconfig {running.plan.places.kubeconfig}")
-    say(f"            -n {target.namespace} get pods")
+    kubeconfig = running.plan.places.kubeconfig
+    say(f"kubernetes  kubectl --kubeconfig {kubeconfig} -n {target.namespace} get pods")
     say("everything stays up until Ctrl-C")
     await stop.asked()
 

@@ -141,6 +141,7 @@ class Stack:
             running=None if slots is None else slots.running,
             lanes=self.load.progress(),
             changes=self.watch.changes,
+            last=self.watch.log.cycles[-1].view.sentence,
         )
 
 
@@ -156,7 +157,10 @@ async def start(setup: Setup, screen: Screen, ending: AsyncExitStack) -> Stack:
     common = _common(setup, dns)
     lane = ScaledLane(common)
     least, most = setup.bounds
-    fixed = [FixedLane(common, size) for size in sorted({least, most} - {0})]
+    fixed = [
+        FixedLane(settings=common, replicas=size, number=number)
+        for number, size in enumerate(sorted({least, most} - {0}), start=1)
+    ]
     lanes: list[ScaledLane | FixedLane] = [lane, *fixed]
     for one in lanes:
         ending.push_async_callback(one.stop)

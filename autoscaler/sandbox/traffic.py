@@ -32,9 +32,9 @@ from typing import TextIO
 from autoscaler.errors import InputError
 from autoscaler.sandbox.service import Profile
 
-HOME_BUSY_SLOTS = 2.5
+HOME_BUSY_SLOTS = 1.5
 """What is left of a cloud's log for a home server: busy slots on average. Six replicas of one slot
-are then enough but for about 1 % of the time (Poisson), in the log's busiest minutes 6 %."""
+are then enough but for 0.1 % of the time (Poisson), in the log's busiest minutes 1 %."""
 COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
 USER_COLUMN = "user_id"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from autoscaler.decision.model import Reason
+from autoscaler.decision.words import Reason
 from autoscaler.sandbox.cycles import Cycle
 from autoscaler.sandbox.faults import Fault, Injected
 from autoscaler.sandbox.load import Outcome, Result
@@ -53,6 +53,8 @@ def failures(evidence: Evidence) -> Iterator[str]:
     cut = len(_cut(evidence)) - cut_by_crash(evidence)
     if cut:
         yield f"{cut} streams were cut, must be none by a scale-down"
+    if evidence.fault is None and (refused := _refused(evidence)):
+        yield f"{len(refused)} requests got an error, must be none: {refused[0].detail}"
     if len(evidence.outcomes) != evidence.requests:
         yield f"{len(evidence.outcomes)} of {evidence.requests} questions came to an end"
     for cycle in blind(evidence.cycles):
@@ -84,13 +86,19 @@ def blind(cycles: Sequence[Cycle]) -> Sequence[Cycle]:
 
 def cut_by_crash(evidence: Evidence) -> int:
     """Count the streams that the killed replica took with it, at most as many as it could have."""
+    return min(len(_near_crash(evidence, Result.CUT)), evidence.slots)
+
+
+def _near_crash(evidence: Evidence, result: Result) -> Sequence[Outcome]:
     injected = evidence.injected
     if injected is None or injected.fault is not Fault.REPLICA_CRASH:
-        return 0
-    crashed_s = injected.span.from_s
+        return ()
     near = _CRASH_WALL_SECONDS * evidence.speed
-    taken = [one for one in _cut(evidence) if abs(one.finished_s - crashed_s) <= near]
-    return min(len(taken), evidence.slots)
+    return [
+        one
+        for one in evidence.outcomes
+        if one.result is result and abs(one.finished_s - injected.span.from_s) <= near
+    ]
 
 
 def remarks(evidence: Evidence) -> Iterator[str]:
@@ -101,10 +109,12 @@ def remarks(evidence: Evidence) -> Iterator[str]:
         lowest = min(cycle.to - cycle.from_ for cycle in gone)
         shrank = "in none of them did replicas shrink" if lowest >= 0 else "replicas shrank"
         yield f"{len(gone)} cycles lacked a metric ({reasons}); {shrank}"
+    if evidence.fault is not None and evidence.fault is not Fault.REPLICA_CRASH:
+        yield f"{len(_refused(evidence))} requests got an error"
     if evidence.injected is not None and evidence.injected.pod is not None:
         yield (
-            f"replica {evidence.injected.pod} was killed with {cut_by_crash(evidence)} of its"
-            " streams; no other was cut by that"
+            f"replica {evidence.injected.pod} was killed: {cut_by_crash(evidence)} streams were cut"
+            f" and {len(_near_crash(evidence, Result.REFUSED))} requests got an error by that"
         )
 
 
@@ -117,6 +127,10 @@ def warnings(lateness: Lateness) -> Iterator[str]:
         yield f"the daemon's cycles were up to {lateness.cycles_s:.1f} s late (simulated): {slower}"
     if lateness.busy > _TOLERABLE_BUSY:
         yield f"the machine was {lateness.busy:.0%} busy: {slower}"
+
+
+def _refused(evidence: Evidence) -> Sequence[Outcome]:
+    return [one for one in evidence.outcomes if one.result is Result.REFUSED]
 
 
 def _cut(evidence: Evidence) -> Sequence[Outcome]:

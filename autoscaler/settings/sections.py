@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from autoscaler.decision import model
+from autoscaler.decision import model, words
 from autoscaler.duration import format_duration
 from autoscaler.ports import MetricQuery
 from autoscaler.settings.values import (
@@ -82,17 +82,17 @@ class MetricSettings(Section):
 
     name: MetricName
     query: Query
-    type: model.MetricType
+    type: words.MetricType
     target: Annotated[Number, Field(gt=0, le=1e15)]
     max_age: Annotated[Duration, within("1ms", "1d")] = timedelta(seconds=30)
-    use_for: model.UseFor = model.UseFor.BOTH
-    on_empty: model.OnEmpty = model.OnEmpty.MISSING
+    use_for: words.UseFor = words.UseFor.BOTH
+    on_empty: words.OnEmpty = words.OnEmpty.MISSING
 
 
 class RateSettings(Section):
     """One rate policy."""
 
-    type: model.PolicyType
+    type: words.PolicyType
     value: Annotated[Whole, Field(gt=0, le=10_000)]
     period: Period
 
@@ -104,10 +104,10 @@ class ScalingSettings(Section):
     stabilization_window: Pause
     cooldown: Pause
     policies: Annotated[tuple[RateSettings, ...], Field(max_length=16)]
-    select_policy: model.SelectPolicy = model.SelectPolicy.MAX
+    select_policy: words.SelectPolicy = words.SelectPolicy.MAX
 
 
-_PODS, _PERCENT = model.PolicyType.PODS, model.PolicyType.PERCENT
+_PODS, _PERCENT = words.PolicyType.PODS, words.PolicyType.PERCENT
 _15S, _1M = timedelta(seconds=15), timedelta(minutes=1)
 
 
@@ -137,7 +137,7 @@ class ScaleDownSettings(ScalingSettings):
 class FallbackSettings(Section):
     """What gives the number once every metric has been missing for `hold_limit`."""
 
-    behavior: model.FallbackBehavior = model.FallbackBehavior.CURRENT_REPLICAS
+    behavior: words.FallbackBehavior = words.FallbackBehavior.CURRENT_REPLICAS
     replicas: Replicas | None = None
 
     @model_validator(mode="after")
@@ -163,7 +163,7 @@ class TargetSettings(Section):
     fallback: FallbackSettings = FallbackSettings()
     pending_limit: Pause = timedelta(minutes=5)
     conflict_hold: Pause = timedelta(minutes=10)
-    mode: model.Mode = model.Mode.ACT
+    mode: words.Mode = words.Mode.ACT
 
     @property
     def name(self) -> str:
@@ -242,7 +242,7 @@ def to_queries(target: TargetSettings) -> tuple[MetricQuery, ...]:
     """Return the questions that a target's metrics ask."""
     return tuple(
         MetricQuery(
-            name=metric.name, query=metric.query, per_pod=metric.type is model.MetricType.POD
+            name=metric.name, query=metric.query, per_pod=metric.type is words.MetricType.POD
         )
         for metric in target.metrics
     )

@@ -11,14 +11,8 @@ import pytest
 from autoscaler.adapters.freshness import freshness_query
 from autoscaler.adapters.prometheus import PrometheusSource
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import (
-    Missing,
-    MissingKind,
-    Observation,
-    Reason,
-    Samples,
-    ScalingState,
-)
+from autoscaler.decision.model import Missing, Observation, Samples, ScalingState
+from autoscaler.decision.words import MissingKind, Reason
 from autoscaler.ports import MetricQuery
 from tests.adapters.prometheus_server import Exporter, Prometheus, backfill, prometheus
 from tests.decision.build import FREE, QUEUE

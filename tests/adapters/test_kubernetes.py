@@ -29,7 +29,7 @@ from autoscaler.adapters.kubernetes import (
     Right,
     load_client,
 )
-from autoscaler.decision.model import PodPhase
+from autoscaler.decision.words import PodPhase
 from autoscaler.errors import (
     ConfigError,
     ConflictError,

@@ -18,7 +18,8 @@ import pytest
 import requests.exceptions
 
 from autoscaler.adapters.prometheus import MEANINGS, PrometheusSource
-from autoscaler.decision.model import Missing, MissingKind, Sample, Samples
+from autoscaler.decision.model import Missing, Sample, Samples
+from autoscaler.decision.words import MissingKind
 from autoscaler.ports import MetricQuery
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)

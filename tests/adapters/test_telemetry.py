@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.adapters.telemetry import QUALITIES, Log, Metrics
-from autoscaler.decision.model import MissingKind
+from autoscaler.decision.words import MissingKind
 from autoscaler.errors import ForbiddenError
 from tests.cycles import CONFLICT, UNREADABLE, Rig, report_of
 

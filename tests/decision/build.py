@@ -7,21 +7,23 @@ from typing import Any
 
 from autoscaler.decision.decide import Verdict, decide, remember
 from autoscaler.decision.model import (
-    Direction,
     Metric,
-    MetricType,
     Missing,
-    MissingKind,
     Observation,
     Pod,
-    PodPhase,
     Policy,
-    PolicyType,
     RatePolicy,
     Sample,
     Samples,
     Scaling,
     ScalingState,
+)
+from autoscaler.decision.words import (
+    Direction,
+    MetricType,
+    MissingKind,
+    PodPhase,
+    PolicyType,
     WriteResult,
 )
 

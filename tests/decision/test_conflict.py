@@ -1,6 +1,7 @@
 """Another writer: stand down. A switch: do nothing at all."""
 
-from autoscaler.decision.model import ForeignWrite, Reason
+from autoscaler.decision.model import ForeignWrite
+from autoscaler.decision.words import Reason
 from tests.decision.build import Story, policy, seconds
 
 KUBECTL = ForeignWrite(manager="kubectl")

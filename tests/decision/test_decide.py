@@ -5,15 +5,8 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.decision.decide import decide, remember
-from autoscaler.decision.model import (
-    Fallback,
-    FallbackBehavior,
-    ForeignWrite,
-    Reason,
-    Scaling,
-    ScalingState,
-    Stage,
-)
+from autoscaler.decision.model import Fallback, ForeignWrite, Scaling, ScalingState
+from autoscaler.decision.words import FallbackBehavior, Reason, Stage
 from tests.decision.build import (
     CPU,
     QUEUE,
@@ -105,7 +98,10 @@ def test_a_healthy_cycle_within_tolerance_says_only_that():
         ({"max_replicas": 0, "min_replicas": 0}, "max_replicas = 0, must be at least 1"),
         ({"min_replicas": 9, "max_replicas": 6}, "min_replicas = 9, must not be above"),
         ({"metrics": ()}, "must name at least one metric"),
-        ({"metrics": (QUEUE, QUEUE)}, "must have distinct names"),
+        (
+            {"metrics": (QUEUE, QUEUE)},
+            "metrics = 'queue_depth', stands twice",
+        ),
         ({"hold_limit": seconds(-1)}, "hold_limit = '-1 day, 23:59:59', must not be negative"),
         ({"pending_limit": seconds(-1)}, "pending_limit"),
         ({"conflict_hold": seconds(-1)}, "conflict_hold"),

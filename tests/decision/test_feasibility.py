@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import Reason, ScalingState, Stage, UseFor
+from autoscaler.decision.model import ScalingState
+from autoscaler.decision.words import Reason, Stage, UseFor
 from tests.decision.build import CPU, QUEUE, Story, per_pod, policy, seen
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from autoscaler.decision.model import PolicyType, RatePolicy, Reason, SelectPolicy, WriteResult
+from autoscaler.decision.model import RatePolicy
+from autoscaler.decision.words import PolicyType, Reason, SelectPolicy, WriteResult
 from tests.decision.build import Story, missing, percent_per, pods_per, policy, seconds
 
 # --- cooldown ---------------------------------------------------------------------------------

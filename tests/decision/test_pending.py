@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from autoscaler.decision.model import Pod, Reason
+from autoscaler.decision.model import Pod
+from autoscaler.decision.words import Reason
 from tests.decision.build import CPU, QUEUE, Story, missing, pending, policy, running
 
 

@@ -10,32 +10,34 @@ from hypothesis import strategies as st
 
 from autoscaler.decision.decide import Verdict, decide, remember
 from autoscaler.decision.model import (
-    Direction,
     Fallback,
-    FallbackBehavior,
     ForeignWrite,
     Metric,
-    MetricType,
     Missing,
-    MissingKind,
-    Mode,
     Observation,
-    OnEmpty,
     Pod,
-    PodPhase,
     Policy,
-    PolicyType,
     RatePolicy,
-    Reason,
     Sample,
     Samples,
     Scaling,
     ScalingState,
-    SelectPolicy,
-    UseFor,
 )
 from autoscaler.decision.numbers import EPSILON
 from autoscaler.decision.record import Outcome, Record, from_json, to_json
+from autoscaler.decision.words import (
+    Direction,
+    FallbackBehavior,
+    MetricType,
+    MissingKind,
+    Mode,
+    OnEmpty,
+    PodPhase,
+    PolicyType,
+    Reason,
+    SelectPolicy,
+    UseFor,
+)
 from tests.decision.build import START
 
 PODS = [f"ollama-{letter}" for letter in "abcdefgh"]
@@ -273,7 +275,7 @@ def test_a_constant_total_load_never_turns_the_direction_round(policy, load, cur
     """Repeating an observation converges: the number rises or falls, and then stays."""
     metric = Metric(name="m", type=MetricType.TOTAL, target=policy.metrics[0].target)
     policy = replace(policy, metrics=(metric,))
-    assume(inside(policy, Observation(now=START, current=current, ready=current)))
+    assume(inside(policy, Observation(now=START, current=current, ready=current, metrics={})))
     state, moves = ScalingState(), []
     for cycle in range(30):
         now = START + timedelta(seconds=cycle * interval)

@@ -6,18 +6,13 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import (
+from autoscaler.decision.model import Fallback, Metric, Pod, Sample, Samples, ScalingState
+from autoscaler.decision.words import (
     Direction,
-    Fallback,
     FallbackBehavior,
-    Metric,
     MetricType,
     OnEmpty,
-    Pod,
     Reason,
-    Sample,
-    Samples,
-    ScalingState,
     UseFor,
 )
 from tests.decision.build import (

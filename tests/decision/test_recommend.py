@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import Direction, Reason, ScalingState, UseFor
+from autoscaler.decision.model import ScalingState
+from autoscaler.decision.words import Direction, Reason, UseFor
 from tests.decision.build import CPU, QUEUE, per_pod, policy, seen
 
 

@@ -9,11 +9,8 @@ import pytest
 from autoscaler.decision.decide import decide
 from autoscaler.decision.model import (
     Fallback,
-    FallbackBehavior,
     ForeignWrite,
     Missing,
-    MissingKind,
-    Mode,
     Observation,
     Policy,
     RatePolicy,
@@ -26,6 +23,7 @@ from autoscaler.decision.record import (
     observation_from_json,
     to_json,
 )
+from autoscaler.decision.words import FallbackBehavior, MissingKind, Mode
 from tests.decision.build import (
     CPU,
     QUEUE,
@@ -87,7 +85,7 @@ def test_what_is_not_known_of_a_pod_is_not_written():
 def test_what_may_be_absent_may_be_absent():
     """The shortest observation; pods not known is another thing than no pods."""
     observation = observation_from_json(
-        {"now": "2026-11-23T10:00:00+01:00", "current": 0, "ready": 0}
+        {"now": "2026-11-23T10:00:00+01:00", "current": 0, "ready": 0, "metrics": {}}
     )
     assert observation.pods is None
     assert observation_from_json({**EXAMPLE, "pods": []}).pods == ()
@@ -166,17 +164,18 @@ def test_times_keep_their_zone_and_spans_their_microseconds():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"now": None}, "now = None, must be a time"),
+        ({"now": None}, "now = null, must be a time"),
         ({"now": "yesterday"}, "now = 'yesterday', must be a time such as"),
         ({"now": "2026-11-23T10:00:00"}, "now = '2026-11-23T10:00:00', must have a zone"),
         ({"current": "2"}, "current = '2', must be a whole number"),
         ({"current": 2.0}, "current = 2.0, must be a whole number"),
-        ({"current": True}, "current = True, must be a whole number"),
+        ({"current": True}, "current = true, must be a whole number"),
         ({"current": -1}, "current = -1, must not be negative"),
-        ({"ready": 10**400}, "ready = 1000"),
+        ({"ready": 10**400}, "ready = a number of more than 18 digits, must be"),
         ({"current": 2**31}, "current = 2147483648, must be at most 2147483647"),
         ({"a\nb": 1}, "'a\\nb' = 1, unknown key"),
         ({"k" * 500: 1}, "..."),
+        ({"current": {"a": 1}}, "current = object of 1, must be a whole number"),
         ({"current": [[[]]]}, "current = list of 1, must be a whole number"),
         ({"ready": -1}, "ready = -1, must not be negative"),
         ({"curent": 2}, "curent = 2, unknown key"),
@@ -194,7 +193,10 @@ def test_times_keep_their_zone_and_spans_their_microseconds():
             "metrics.q.samples[0].value = ",
         ),
         ({"metrics": {"q": {"samples": [{"value": 5}]}}}, "metrics.q.samples[0].at is missing"),
-        ({"pods": [{"name": "a"}, {"name": "a"}]}, "must have distinct names"),
+        (
+            {"pods": [{"name": "a"}, {"name": "a"}]},
+            "pods = 'a', stands twice",
+        ),
         ({"pods": [{"name": ""}]}, "pods[0].name = '', must not be empty"),
         ({"pods": [{"name": "a", "phase": "Gone"}]}, "pods[0].phase = 'Gone', must be one of"),
         ({"pods": [{"name": "a", "in_flight": -1}]}, "pods[0].in_flight = -1, must not be"),
@@ -223,6 +225,8 @@ def test_a_key_that_must_be_given_is_named():
     """The first thing that is missing."""
     with pytest.raises(ValueError, match="ready is missing, must be given"):
         observation_from_json({"now": "2026-11-23T10:00:00Z", "current": 2})
+    with pytest.raises(ValueError, match="metrics is missing, must be given"):
+        observation_from_json({"now": "2026-11-23T10:00:00Z", "current": 2, "ready": 2})
 
 
 @pytest.mark.parametrize("span", [1e300, math.inf, math.nan, "5m"])

@@ -1,6 +1,6 @@
 """Stabilization windows, told as stories."""
 
-from autoscaler.decision.model import Reason, WriteResult
+from autoscaler.decision.words import Reason, WriteResult
 from tests.decision.build import Story, missing, policy, seconds
 
 

@@ -1,7 +1,8 @@
 """Who goes first."""
 
-from autoscaler.decision.model import Pod, PodPhase
+from autoscaler.decision.model import Pod
 from autoscaler.decision.victims import choose_victims
+from autoscaler.decision.words import PodPhase
 from tests.decision.build import Story, at, policy, running, seen
 
 BUSY = Pod(name="busy", created=at(-10), in_flight=2)

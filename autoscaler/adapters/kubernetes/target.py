@@ -17,7 +17,8 @@ from kubernetes.client import (
 )
 
 from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
-from autoscaler.decision.model import Pod, PodPhase
+from autoscaler.decision.model import Pod
+from autoscaler.decision.words import PodPhase
 from autoscaler.errors import TargetWriteError
 from autoscaler.ports import TargetState
 
