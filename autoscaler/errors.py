@@ -6,7 +6,8 @@
     ├── ObserveError            the cycle could not see
     │   └── TargetReadError     the Deployment, its scale or its pods could not be read
     └── ActError                the cycle could not write
-        ├── TargetWriteError    the API refused or did not answer
+        ├── TargetWriteError    the API refused or could not be reached
+        │   └── UnknownWriteError   the answer was lost: it may have happened or not
         ├── ForbiddenError      the API denied it: a right is missing
         └── ConflictError       somebody else changed `replicas` since we looked
 
@@ -39,7 +40,11 @@ class ActError(AutoscalerError):
 
 
 class TargetWriteError(ActError):
-    """The write failed, and nothing is known to have changed."""
+    """The write failed."""
+
+
+class UnknownWriteError(TargetWriteError):
+    """The answer was lost: the write may or may not have happened."""
 
 
 class ForbiddenError(ActError):

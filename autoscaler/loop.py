@@ -9,8 +9,9 @@ from autoscaler.decision.decide import Verdict, decide, remember
 from autoscaler.decision.model import Decision, Observation, Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record
 from autoscaler.decision.words import Direction, Mode, WriteResult
-from autoscaler.errors import ActError, AutoscalerError, ConflictError
+from autoscaler.errors import ActError, AutoscalerError, ConflictError, UnknownWriteError
 from autoscaler.ports import Clock, CycleReport, MetricQuery, MetricSource, Reporter, ScaleTarget
+from autoscaler.writes import OwnWrites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class TargetLoop:
         self._plan = plan
         self._ports = ports
         self._state = ScalingState()
+        self._writes = OwnWrites()
 
     def run_once(self) -> CycleReport:
         """Run one cycle. Never raises: whatever goes wrong leaves the replicas as they are."""
@@ -74,20 +76,25 @@ class TargetLoop:
             return unusable
         observation = self._observe(now)
         verdict = decide(self._plan.policy, self._state, observation)
-        write = self._act(verdict.decision)
+        write = self._act(verdict.decision, now)
         return self._remember(observation, verdict, write)
 
     def _observe(self, now: datetime) -> Observation:
         seen = self._ports.target.read()
+        if lost := self._writes.arrived(seen.current):
+            self._state = remember(self._plan.policy, self._state, lost.decision, lost.at)
+        foreign = self._writes.foreign(seen.current)
         return Observation(
             now=now,
             current=seen.current,
             ready=seen.ready,
             pods=seen.pods,
             metrics=self._ports.source.ask(self._plan.queries, now),
+            # In shadow mode another writer is expected, and nobody is there to stand down.
+            foreign_write=None if self._plan.mode is Mode.SHADOW else foreign,
         )
 
-    def _act(self, decision: Decision) -> _Ending:
+    def _act(self, decision: Decision, now: datetime) -> _Ending:
         if decision.direction is Direction.HOLD:
             return _Ending(outcome=Outcome.HELD)
         if self._plan.mode is Mode.SHADOW:
@@ -97,7 +104,10 @@ class TargetLoop:
         except ConflictError as error:
             return _Ending(outcome=Outcome.CONFLICTED, error=str(error))
         except ActError as error:
+            if isinstance(error, UnknownWriteError):
+                self._writes.lost(decision, now)
             return _Ending(outcome=Outcome.FAILED, error=str(error))
+        self._writes.wrote(decision)
         return _Ending(outcome=Outcome.SCALED)
 
     def _remember(self, observation: Observation, verdict: Verdict, write: _Ending) -> _Ending:

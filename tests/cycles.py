@@ -75,6 +75,7 @@ class FakeTarget:
         self.writes = []
         self.read_error = None
         self.write_error = None
+        self.writes_all_the_same = False
 
     def read(self):
         """Return the replicas, all of them ready."""
@@ -85,9 +86,10 @@ class FakeTarget:
     def scale(self, current, desired):
         """Set the replicas, or fail as told."""
         self.writes.append((current, desired))
+        if not self.write_error or self.writes_all_the_same:
+            self.replicas = desired
         if self.write_error:
             raise self.write_error
-        self.replicas = desired
 
 
 class FakeReporter:

@@ -6,9 +6,15 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.decision.decide import decide
+from autoscaler.decision.model import Scaling
 from autoscaler.decision.record import Outcome
 from autoscaler.decision.words import MissingKind, Mode, Reason, WriteResult
-from autoscaler.errors import ForbiddenError, TargetReadError, TargetWriteError
+from autoscaler.errors import (
+    ForbiddenError,
+    TargetReadError,
+    TargetWriteError,
+    UnknownWriteError,
+)
 from tests.cycles import CONFLICT, POLICY, QUERIES, STEP, UNREADABLE, FakeReporter, Rig
 
 IN_BAND, MUCH, LITTLE = 1.6, 4.0, 0.1
@@ -264,3 +270,90 @@ def test_an_error_while_reading_keeps_the_state():
         rig.target.read_error = TargetReadError("gone") if number % 2 else None
         rig.cycle(LITTLE)
     assert rig.target.replicas < 5
+
+
+# --- whose write was that ---------------------------------------------------------------------
+
+
+def cooling(rig):
+    """Return a rig whose policy lets it grow once in ten minutes."""
+    slow = replace(POLICY, scale_up=Scaling(tolerance=0.1, cooldown=timedelta(minutes=10)))
+    return Rig(policy=slow)
+
+
+def test_a_write_whose_answer_was_lost_counts_once_it_is_seen():
+    """Cooldown and rates hold as if the answer had come."""
+    rig = cooling(Rig())
+    rig.target.write_error, rig.target.writes_all_the_same = UnknownWriteError("timeout"), True
+    rig.source.value = 2.4
+    assert rig.loop.run_once().outcome == Outcome.FAILED
+    assert rig.target.replicas == 3
+    rig.source.value = 4.8
+    rig.clock.pass_by()
+    report = rig.loop.run_once()
+    assert report.record.decision.reason is Reason.COOLING_DOWN
+    assert rig.target.writes == [(2, 3)]
+
+
+def test_a_write_whose_answer_was_lost_is_tried_again_where_it_did_not_happen():
+    """The replicas are what they were, so nothing is to be remembered."""
+    rig = cooling(Rig())
+    rig.target.write_error = UnknownWriteError("timeout")
+    rig.source.value = 2.4
+    rig.loop.run_once()
+    rig.target.write_error = None
+    rig.clock.pass_by()
+    assert rig.loop.run_once().outcome == Outcome.SCALED
+    assert rig.target.writes == [(2, 3), (2, 3)]
+
+
+def test_replicas_that_somebody_else_has_set_are_left_alone_for_a_while():
+    """A person's number stands for conflict_hold, and then the load counts again."""
+    rig = Rig()
+    rig.loop.run_once()
+    rig.target.replicas = 5
+    for _ in range(3):
+        rig.clock.pass_by()
+        report = rig.loop.run_once()
+        assert report.record.decision.reason is Reason.CONFLICT
+    assert report.record.observation.foreign_write is None
+    rig.clock.pass_by(POLICY.conflict_hold)
+    rig.source.value = 4.8
+    rig.loop.run_once()
+    assert rig.target.writes == [(5, 6)]
+
+
+def test_own_writes_are_no_conflict():
+    """What we have written is what we expect to see."""
+    rig = Rig()
+    for value in (2.4, 3.2, 4.8):
+        rig.source.value = value
+        rig.loop.run_once()
+        rig.clock.pass_by()
+    assert rig.target.writes == [(2, 3), (3, 4), (4, 6)]
+
+
+def test_switching_off_and_on_by_zero_replicas_is_no_conflict():
+    """It is a switch of its own: on again, the load counts at once."""
+    rig = Rig()
+    reasons = []
+    for replicas in (2, 0, 2):
+        rig.target.replicas = replicas
+        reasons.append(rig.loop.run_once().record.decision.reason)
+        rig.clock.pass_by()
+    assert reasons == [
+        Reason.WITHIN_TOLERANCE,
+        Reason.SCALING_DISABLED,
+        Reason.WITHIN_TOLERANCE,
+    ]
+
+
+def test_a_shadow_beside_another_writer_goes_on_deciding():
+    """The other one writes as it likes; the shadow compares."""
+    rig = Rig(dry_run=True)
+    for replicas in (2, 5, 3):
+        rig.target.replicas = replicas
+        rig.source.value = 4.8
+        report = rig.loop.run_once()
+        rig.clock.pass_by()
+        assert report.record.decision.to == 6

@@ -173,12 +173,12 @@ def _permitted_use(reading: Reading, replicas: int, current: int) -> Want | None
 
 
 def _step(stage: Stage, number: int, want: Want) -> Step:
-    metric = want.reading.metric
+    metric, load = want.reading.metric, round(want.reading.load, 3)
     over = "" if metric.type is MetricType.TOTAL else f" over {want.reading.counted} pods"
     return Step(
         stage=stage,
         from_=number,
         to=want.replicas,
         reason=want.reason,
-        detail=f"{metric.name} {want.reading.load:g}{over}, target {metric.target:g} per replica",
+        detail=f"{metric.name} {load:g}{over}, target {metric.target:g} per replica",
     )
