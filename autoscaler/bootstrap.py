@@ -20,6 +20,7 @@ from autoscaler.adapters.records import RecordsFile
 from autoscaler.adapters.telemetry import Log, Metrics
 from autoscaler.check import Finding, Probe, World, check
 from autoscaler.daemon import Daemon, Listeners
+from autoscaler.errors import ConfigError
 from autoscaler.loop import Plan, Ports, TargetLoop
 from autoscaler.ports import Reporter
 from autoscaler.settings import (
@@ -84,7 +85,14 @@ def metric_source(settings: PrometheusSettings) -> PrometheusSource:
 def kubernetes_client(settings: KubernetesSettings) -> ApiClient:
     """Return the client of the cluster that is meant. Raises ConfigError."""
     kubeconfig = None if settings.kubeconfig is None else str(settings.kubeconfig)
-    return load_client(kubeconfig, settings.context)
+    try:
+        return load_client(kubeconfig, settings.context)
+    except ConfigError as error:
+        given = {"kubeconfig": kubeconfig, "context": settings.context}
+        keys = " and ".join(f"kubernetes.{key}" for key, value in given.items() if value)
+        raise ConfigError(
+            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}"
+        ) from error
 
 
 def plan_of(target: TargetSettings, *, dry_run: bool = False) -> Plan:
@@ -142,7 +150,11 @@ class _Readiness:
 def _records(settings: Settings, log: Log) -> tuple[Reporter, ...]:
     if settings.records.path is None:
         return ()
-    return (RecordsFile(settings.records.path, partial(log.tell, "error")),)
+
+    def complain(text: str) -> None:
+        log.tell("error", "records", message=text)
+
+    return (RecordsFile(settings.records.path, complain),)
 
 
 def _metrics_page(metrics: Metrics) -> Page:
@@ -166,9 +178,13 @@ def _listeners(settings: Settings, log: Log, metrics: Metrics, ready: _Readiness
         ready.stopping = True
         log.tell("info", "stopping", signal=name)
 
+    def stopped() -> None:
+        log.tell("info", "stopped")
+        log.close()
+
     return Listeners(
         on_started=started,
         on_stopping=stopping,
-        on_stopped=partial(log.tell, "info", "stopped"),
+        on_stopped=stopped,
         on_overrun=metrics.overrun,
     )

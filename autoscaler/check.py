@@ -1,11 +1,13 @@
 """`autoscaler check`: looks at all that a cycle needs, and says what to do where it is missing."""
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from autoscaler.adapters import health, records
 from autoscaler.adapters.promql import check_query
 from autoscaler.decision.model import Observation, ScalingState
 from autoscaler.decision.quality import Reading, read_metrics
@@ -13,6 +15,9 @@ from autoscaler.decision.words import Mode, Reason
 from autoscaler.errors import ObserveError
 from autoscaler.ports import MetricSource, ScaleTarget, TargetState
 from autoscaler.settings import Settings, TargetSettings, to_policy, to_queries
+
+_QUERY_ADVICE = "mend the query; Prometheus' own page shows where it breaks off"
+_BEARER_ADVICE = "put the token there, or correct prometheus.bearer_token_file"
 
 
 class Severity(StrEnum):
@@ -78,13 +83,27 @@ class World:
     now: datetime
 
 
+def _ok(where: str, what: str) -> Finding:
+    return Finding(severity=Severity.OK, where=where, what=what)
+
+
+def _warning(where: str, what: str, next_step: str) -> Finding:
+    return Finding(severity=Severity.WARNING, where=where, what=what, next_step=next_step)
+
+
+def _error(where: str, what: str, next_step: str) -> Finding:
+    return Finding(severity=Severity.ERROR, where=where, what=what, next_step=next_step)
+
+
 def check(settings: Settings, world: World | None = None) -> tuple[Finding, ...]:
-    """Look at everything; without a world at the configuration and the queries' syntax only."""
+    """Look at everything; without a world at the configuration, its files and queries only."""
     return tuple(_findings(settings, world))
 
 
 def _findings(settings: Settings, world: World | None) -> Iterator[Finding]:
-    yield from _records(settings)
+    yield from _files(settings)
+    if world is not None:
+        yield from _port(settings)
     for target in settings.targets:
         yield _policy(target)
         yield from _syntax(target)
@@ -102,69 +121,70 @@ def _look(target: TargetSettings, world: World) -> Iterator[Finding]:
     yield from _answers(target, state, world)
 
 
-def _records(settings: Settings) -> Iterator[Finding]:
+# --- the configuration --------------------------------------------------------------------------
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
     path = settings.records.path
-    if path is not None and not path.parent.is_dir():
-        yield Finding(
-            severity=Severity.WARNING,
-            where="records.path",
-            what=f"{path.parent} is no folder: no record will be kept",
-            next_step="create it, or mount a volume there",
-        )
+    if path is not None and (wrong := records.why_not(path)):
+        what = f"no record will be kept: {path}: {wrong}"
+        yield _warning("records.path", what, "name a file in a folder that can be written to")
+    path = settings.prometheus.bearer_token_file
+    if path is not None:
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            what = f"{path}: {getattr(error, 'strerror', None) or 'must be text'}"
+            yield _error("prometheus.bearer_token_file", what, _BEARER_ADVICE)
+    path = settings.prometheus.ca_file
+    if path is not None:
+        try:
+            ssl.create_default_context(cafile=path)
+        except (OSError, ValueError) as error:
+            none = "holds no certificates" if isinstance(error, ssl.SSLError) else ""
+            what = f"{path}: {none or getattr(error, 'strerror', None) or error}"
+            yield _error("prometheus.ca_file", what, "name a file with certificates in PEM form")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    http = settings.http
+    if wrong := health.why_not(http.host, http.port):
+        what = f"cannot listen at {http.host}, port {http.port}: {wrong}"
+        yield _error("http.port", what, "choose another, or end what holds it")
 
 
 def _policy(target: TargetSettings) -> Finding:
     names = ", ".join(metric.name for metric in target.metrics)
     bounds = f"{target.min_replicas}..{target.max_replicas} replicas"
-    return Finding(
-        severity=Severity.OK,
-        where=target.name,
-        what=f"{bounds} by {names}; mode {target.mode}",
-    )
+    return _ok(target.name, f"{bounds} by {names}; mode {target.mode}")
 
 
 def _syntax(target: TargetSettings) -> Iterator[Finding]:
     for metric in target.metrics:
         if wrong := check_query(metric.query):
-            yield Finding(
-                severity=Severity.ERROR,
-                where=f"{target.name} {metric.name}",
-                what=f"the query cannot be used: {wrong}",
-                next_step="mend the query; Prometheus' own page shows where it breaks off",
-            )
+            where = f"{target.name} {metric.name}"
+            yield _error(where, f"the query cannot be used: {wrong}", _QUERY_ADVICE)
 
 
 # --- the cluster --------------------------------------------------------------------------------
 
 
 def _read(target: TargetSettings, deployment: ScaleTarget) -> tuple[TargetState | None, Finding]:
+    name, least, most = target.name, target.min_replicas, target.max_replicas
     try:
         state = deployment.read()
     except ObserveError as error:
-        return None, Finding(
-            severity=Severity.ERROR,
-            where=target.name,
-            what=_bare(target, error),
-            next_step="look at namespace, deployment, kubernetes.context and the daemon's rights",
-        )
+        step = "look at namespace, deployment, kubernetes.context and the daemon's rights"
+        return None, _error(name, _bare(target, error), step)
     told = f"{state.current} replicas, {state.ready} ready"
-    finding = Finding(severity=Severity.OK, where=target.name, what=told)
-    if state.current == 0 and target.min_replicas > 0:
-        finding = Finding(
-            severity=Severity.WARNING,
-            where=target.name,
-            what="0 replicas: switched off, so the daemon holds",
-            next_step=f"scale it to {target.min_replicas} to switch it on",
-        )
-    elif not target.min_replicas <= state.current <= target.max_replicas:
-        bounds = f"{target.min_replicas}..{target.max_replicas}"
-        finding = Finding(
-            severity=Severity.WARNING,
-            where=target.name,
-            what=f"{told}, outside {bounds}: the daemon will move it to the nearest bound at once",
-            next_step="change min_replicas or max_replicas if that is not meant",
-        )
-    return state, finding
+    if state.current == 0 and least > 0:
+        what = "0 replicas: switched off, so the daemon holds"
+        return state, _warning(name, what, f"scale it to {least} to switch it on")
+    if not least <= state.current <= most:
+        what = f"{told}, outside {least}..{most}: the daemon will move it to the nearest bound"
+        step = "change min_replicas or max_replicas if that is not meant"
+        return state, _warning(name, f"{what} at once", step)
+    return state, _ok(name, told)
 
 
 def _rights(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
@@ -174,14 +194,10 @@ def _rights(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
         yield _could_not_look(target, "rights", error)
         return
     for right in missing:
-        yield Finding(
-            severity=Severity.ERROR,
-            where=target.name,
-            what=f"the right to {right} is missing",
-            next_step=f"grant it in a Role of namespace {target.namespace}",
-        )
+        step = f"grant it in a Role of namespace {target.namespace}"
+        yield _error(target.name, f"the right to {right} is missing", step)
     if not missing:
-        yield Finding(severity=Severity.OK, where=target.name, what="all rights are granted")
+        yield _ok(target.name, "all rights are granted")
 
 
 def _rivals(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
@@ -191,14 +207,11 @@ def _rivals(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
         yield _could_not_look(target, "other autoscalers", error)
         return
     for rival in rivals:
-        shadow = target.mode is Mode.SHADOW
-        yield Finding(
-            # Beside a shadow, another autoscaler is just what one would expect.
-            severity=Severity.OK if shadow else Severity.ERROR,
-            where=target.name,
-            what=f"{rival.kind} {rival.name} scales it, too",
-            next_step="" if shadow else "delete it, or run this target with mode: shadow",
-        )
+        what = f"{rival.kind} {rival.name} scales it, too"
+        if target.mode is Mode.SHADOW:  # beside a shadow, that is just what one would expect
+            yield _ok(target.name, what)
+        else:
+            yield _error(target.name, what, "delete it, or run this target with mode: shadow")
 
 
 def _limits(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
@@ -210,21 +223,13 @@ def _limits(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
         yield _could_not_look(target, "CPU limits", error)
         return
     for container in (name for name, limit in limits.items() if limit is None):
-        yield Finding(
-            severity=Severity.WARNING,
-            where=target.name,
-            what=f"container {container} has no CPU limit, and a query divides by limits",
-            next_step="set resources.limits.cpu in the Deployment",
-        )
+        what = f"container {container} has no CPU limit, and a query divides by limits"
+        yield _warning(target.name, what, "set resources.limits.cpu in the Deployment")
 
 
 def _could_not_look(target: TargetSettings, at: str, error: ObserveError) -> Finding:
-    return Finding(
-        severity=Severity.WARNING,
-        where=target.name,
-        what=f"could not look at {at}: {_bare(target, error)}",
-        next_step="run this as somebody who may, or look yourself",
-    )
+    what = f"could not look at {at}: {_bare(target, error)}"
+    return _warning(target.name, what, "run this as somebody who may, or look yourself")
 
 
 def _bare(target: TargetSettings, error: ObserveError) -> str:
@@ -244,20 +249,18 @@ def _answers(target: TargetSettings, state: TargetState | None, world: World) ->
         pods=state.pods if state else None,
         metrics=world.source.ask(to_queries(target), world.now),
     )
+    told_before = {metric.name for metric in target.metrics if check_query(metric.query)}
     for reading in read_metrics(to_policy(target), ScalingState(), observation):
-        yield _answer(target, reading)
+        if reading.metric.name not in told_before:
+            yield _answer(target, reading)
 
 
 def _answer(target: TargetSettings, reading: Reading) -> Finding:
     where = f"{target.name} {reading.metric.name}"
     if reading.whole:
-        return Finding(severity=Severity.OK, where=where, what=_told(reading))
-    return Finding(
-        severity=Severity.ERROR if reading.missing else Severity.WARNING,
-        where=where,
-        what=f"{reading.quality}: {reading.detail}".rstrip(": "),
-        next_step=_advice(reading),
-    )
+        return _ok(where, _told(reading))
+    finding = _error if reading.missing else _warning
+    return finding(where, f"{reading.quality}: {reading.detail}".rstrip(": "), _advice(reading))
 
 
 def _told(reading: Reading) -> str:
@@ -269,6 +272,10 @@ def _told(reading: Reading) -> str:
 def _advice(reading: Reading) -> str:
     if "label `pod`" in reading.detail:
         return "aggregate with `by (pod)`, or set type: total"
+    if reading.detail.startswith("bad query"):
+        return _QUERY_ADVICE
+    if reading.detail.startswith("bearer_token_file"):
+        return _BEARER_ADVICE
     advice = {
         Reason.METRIC_EMPTY: "ask Prometheus for the query's selectors: is that scraped?",
         Reason.METRIC_STALE: "look at what exports it, or raise max_age above its interval",

@@ -12,21 +12,25 @@ line on standard error.
 # ruff: noqa: FBT001, FBT002, PLR0913, PLR0917, T201
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
 
 import typer
 
 from autoscaler import __version__
 from autoscaler.errors import AutoscalerError, ConfigError, InputError
 from autoscaler.settings import Settings, TargetSettings, find_file, load, to_policy
+from autoscaler.settings.refusal import printable
 
 if TYPE_CHECKING:
     from autoscaler.check import Finding
+
+_NO_OUTPUT = "standard output is closed, must be open"
 
 app = typer.Typer(
     help="Scales Ollama's replicas with the load, never on missing data, and says why.",
@@ -49,19 +53,16 @@ _Config = Annotated[
 ]
 
 
-def main() -> None:
-    """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     invocation = _Invocation()
     try:
         code = app(arguments, prog_name="autoscaler", standalone_mode=False, obj=invocation)
+    except (KeyboardInterrupt, typer.Abort):
+        return 128 + signal.SIGINT
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a line
         if invocation.debug:
-            traceback.print_exc()
+            _say(traceback.format_exc().rstrip())
         return _refuse(error)
     return code if isinstance(code, int) else 0
 
@@ -73,7 +74,7 @@ def _refuse(error: Exception) -> int:
     if hasattr(error, "format_message"):  # a usage error of the command line library
         text = error.format_message()
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(text, file=sys.stderr)
+            _say(text)
         else:
             _complain(f"{text.rstrip('.')}; `autoscaler --help` shows what there is")
         return 2
@@ -82,12 +83,42 @@ def _refuse(error: Exception) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"autoscaler: {' '.join(text.split())}", file=sys.stderr)
+    _say(f"autoscaler: {printable(text)}")
+
+
+def _say(text: str) -> None:
+    """Write to standard error; where nobody can be told, the exit code still tells."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _print(text: str) -> bool:
+    """Write a line to standard output; False where nobody reads it any more."""
+    if sys.stdout is None:
+        raise AutoscalerError(_NO_OUTPUT)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        return False
+    except OSError as error:
+        _discard(sys.stdout)
+        raise AutoscalerError(f"standard output: {error.strerror}") from error
+    return True
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what the stream still holds go nowhere at exit, where it would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"autoscaler {__version__}")
+        _print(f"autoscaler {__version__}")
         raise typer.Exit
 
 
@@ -111,14 +142,14 @@ def run_daemon(
     ] = False,
 ) -> int:
     """Scale the targets until a signal asks to stop."""
-    from autoscaler.daemon import hold_signals
-
-    hold_signals()
     settings = _load(config)
 
     from autoscaler.bootstrap import build
 
-    build(settings, sys.stdout, dry_run=dry_run).run()
+    if sys.stdout is None:
+        _complain("standard output is closed: there will be no log; scaling goes on")
+    with Path(os.devnull).open("w") as nowhere:
+        build(settings, sys.stdout or nowhere, dry_run=dry_run).run()
     return 0
 
 
@@ -154,12 +185,13 @@ def decide(
     from autoscaler.replay import replay
 
     chosen = _choose(_load(config), target)
-    try:
-        for line in replay(to_policy(chosen), chosen.name, _lines(sys.stdin.buffer)):
-            print(line, flush=True)
-    except BrokenPipeError:
-        # Whoever read us has seen enough. Nothing may be flushed to the pipe at exit, either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdin is None:
+        raise InputError("standard input is closed, must give observations")
+    if sys.stdout is None:
+        raise AutoscalerError(_NO_OUTPUT)
+    for line in replay(to_policy(chosen), chosen.name, _lines(sys.stdin.buffer)):
+        if not _print(line):  # whoever read us has seen enough
+            break
     return 0
 
 
@@ -192,10 +224,15 @@ def sandbox(
     try:
         from autoscaler.sandbox.run import SandboxOptions, run_sandbox
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("autoscaler"):
+        name = error.name or ""
+        if name.startswith("autoscaler.sandbox"):
+            raise ConfigError(
+                "the sandbox comes with the source checkout alone: `make demo` runs it there"
+            ) from error
+        if name.startswith("autoscaler"):
             raise
         raise ConfigError(
-            f"the sandbox needs {error.name}: pip install 'ollama-autoscaler[sandbox]'"
+            f"the sandbox needs {name}: pip install 'ollama-autoscaler[sandbox]'"
         ) from error
     options = SandboxOptions(
         config=config,
@@ -229,16 +266,16 @@ def _choose(settings: Settings, name: str | None) -> TargetSettings:
 def _lines(stream: BinaryIO) -> Iterator[str]:
     for number, line in enumerate(stream, start=1):
         try:
-            yield line.decode()
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"line {number}: not UTF-8 at byte {error.start}") from error
 
 
 def _show(findings: "Iterable[Finding]") -> None:
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         for finding in findings:
             then = f"; next: {finding.next_step}" if finding.next_step else ""
-            print(f"{finding.severity:<7} {finding.where}: {finding.what}{then}")
+            _print(f"{finding.severity:<7} {printable(f'{finding.where}: {finding.what}{then}')}")
         return
     from rich.console import Console
     from rich.table import Table
@@ -250,8 +287,9 @@ def _show(findings: "Iterable[Finding]") -> None:
         # Text, not markup: a query's [1m] is no colour.
         table.add_row(
             Text(finding.severity, style=colours[finding.severity]),
-            Text(finding.where),
-            Text(finding.what),
-            Text(finding.next_step),
+            *(Text(printable(text)) for text in (finding.where, finding.what, finding.next_step)),
         )
-    Console().print(table)
+    console = Console()
+    with console.capture() as drawn:
+        console.print(table)
+    _print(drawn.get().rstrip("\n"))

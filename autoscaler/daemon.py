@@ -40,15 +40,6 @@ class Listeners:
     """With the target whose last cycle was still running."""
 
 
-def hold_signals() -> None:
-    """Keep the signals that ask to stop until `Daemon.run` takes them.
-
-    To be called before there is any other thread. From here on no signal interrupts anything, so
-    neither the first nor a second one can cut a cycle short.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
-
-
 class Daemon:
     """Runs each target's cycle every interval, and serves the probes."""
 
@@ -66,15 +57,20 @@ class Daemon:
         self._scheduler = self._scheduled(cycles, interval)
 
     def run(self) -> None:
-        """Work until a signal, then finish the running cycles and return."""
-        hold_signals()
+        """Work until a signal, then finish the running cycles and return.
+
+        No signal interrupts anything: neither the first nor a second one can cut a cycle short.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before there is any other thread
         address = self._server.start()
         try:
             self._scheduler.start()
-            self._listeners.on_started(address)
-            self._listeners.on_stopping(self._wait())
-            self._scheduler.pause()
-            self._scheduler.shutdown(wait=True)
+            try:
+                self._listeners.on_started(address)
+                self._listeners.on_stopping(self._wait())
+            finally:
+                self._scheduler.pause()
+                self._scheduler.shutdown(wait=True)
         finally:
             self._server.stop()
         self._listeners.on_stopped()

@@ -58,9 +58,15 @@ def test_a_daemon_is_built_without_asking_anybody(world, settings):
 
 
 def test_a_kubeconfig_that_is_missing_is_a_bad_configuration(settings):
-    """Nothing is half started."""
-    with pytest.raises(ConfigError, match="/nowhere"):
+    """Nothing is half started; the key is named that is to be mended."""
+    with pytest.raises(ConfigError, match=r"^kubernetes\.kubeconfig: .*/nowhere"):
         build(settings(AUTOSCALER_KUBERNETES__KUBECONFIG="/nowhere"), StringIO())
+
+
+def test_a_context_that_is_missing_is_a_bad_configuration(settings):
+    """The message names both keys, since either may be wrong."""
+    with pytest.raises(ConfigError, match=r"^kubernetes\.kubeconfig and kubernetes\.context: "):
+        build(settings(AUTOSCALER_KUBERNETES__CONTEXT="nobody"), StringIO())
 
 
 def test_headers_and_token_reach_prometheus(settings, tmp_path):

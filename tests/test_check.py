@@ -1,5 +1,6 @@
 """`autoscaler check`: what it finds, and what it says to do."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from autoscaler.settings import load
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 CONFIGURATION = """
+http: {host: 127.0.0.1, port: 0}
 targets:
   - namespace: llm
     deployment: ollama
@@ -138,8 +140,20 @@ def test_nothing_is_found_where_all_is_well(settings):
             "Failed: timeout after 3s",
             "prometheus.url",
         ),
+        (
+            Missing(missing=MissingKind.FAILED, detail="bad query: unknown function"),
+            "error",
+            "Failed: bad query",
+            "mend the query",
+        ),
+        (
+            Missing(missing=MissingKind.FAILED, detail="bearer_token_file /a: must be text"),
+            "error",
+            "Failed: bearer_token_file",
+            "correct prometheus.bearer_token_file",
+        ),
     ],
-    ids=["empty", "several series", "stale", "not a number", "failed"],
+    ids=["empty", "several series", "stale", "not a number", "failed", "bad query", "no token"],
 )
 def test_a_query_without_a_usable_answer_is_found(settings, answer, severity, what, step):
     """Judged as a cycle would, with what to do about it."""
@@ -264,3 +278,46 @@ def test_a_folder_for_records_that_does_not_exist_is_found(settings):
     (found,) = findings(changed)
     assert found.where == "records.path"
     assert "/nowhere" in found.what
+
+
+def test_a_query_that_is_not_promql_is_told_once(settings):
+    """Its answer would only say the same."""
+    answer = Missing(missing=MissingKind.FAILED, detail="bad query: as told before")
+    (found,) = findings(settings("sum(x)", "sum(x"), queue_depth=answer)
+    assert "the query cannot be used" in found.what
+    assert "mend the query" in found.next_step
+
+
+@pytest.mark.parametrize("path", ["/proc/records.jsonl", "/tmp"])
+def test_records_that_could_not_be_kept_are_found(settings, path):
+    """A folder, or a file system that takes none."""
+    (found,) = findings(settings("targets:", f"records: {{path: {path}}}\ntargets:"))
+    assert (found.where, found.severity) == ("records.path", Severity.WARNING)
+    assert path in found.what
+
+
+@pytest.mark.parametrize("key", ["bearer_token_file", "ca_file"])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_used_is_found_offline(settings, tmp_path, key, content):
+    """Without it no metric would ever be had."""
+    path = tmp_path / "file"
+    if content:
+        path.write_bytes(content)
+    changed = settings("targets:", f"prometheus: {{{key}: {path}}}\ntargets:")
+    (found,) = [each for each in check(changed) if each.severity is not Severity.OK]
+    assert (found.where, found.severity) == (f"prometheus.{key}", Severity.ERROR)
+    assert found.what.startswith(f"{path}: ")
+    assert found.next_step
+
+
+def test_a_port_that_is_taken_is_found(settings):
+    """Where the daemon is to run; elsewhere it says nothing, so not offline."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        changed = settings("port: 0", f"port: {port}")
+        (found,) = findings(changed)
+        assert {each.severity for each in check(changed)} == {Severity.OK}
+    assert (found.where, found.severity) == ("http.port", Severity.ERROR)
+    assert found.what == f"cannot listen at 127.0.0.1, port {port}: Address already in use"

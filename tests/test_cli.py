@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,53 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert ended.stderr == b""
 
 
+def shell(redirection, *arguments, given=b""):
+    """Run a command with its standard streams redirected by a shell; return code, out, errors."""
+    command = [sys.executable, "-m", "autoscaler", *arguments]
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *command, "--config", str(SHIPPED)],
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return ended.returncode, ended.stdout.decode(), ended.stderr.decode().splitlines()
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_an_error_that_nobody_can_be_told_of_is_still_2(redirection):
+    """And never stands among the records."""
+    code, out, errors = shell(redirection, "decide", given=observation() + b"bad\n")
+    assert (code, errors) == (2, [])
+    assert len(out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [("decide",), ("check", "--offline")])
+@pytest.mark.parametrize(
+    ("redirection", "told"),
+    [
+        (">&-", "standard output is closed, must be open"),
+        (">/dev/full", "standard output: No space left on device"),
+    ],
+)
+def test_an_answer_that_cannot_be_given_is_1(command, redirection, told):
+    """One line says so; nothing is taken for done."""
+    assert shell(redirection, *command, given=observation()) == (1, "", [f"autoscaler: {told}"])
+
+
+def test_no_standard_input_is_bad_input():
+    """There is nothing to decide on."""
+    told = "autoscaler: standard input is closed, must give observations"
+    assert shell("<&-", "decide") == (2, "", [told])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_input():
+    """As in the configuration."""
+    ended = decide("--config", str(SHIPPED), given=b"\xef\xbb\xbf" + observation())
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert json.loads(ended.stdout)["observation"]["current"] == 2
+
+
 def test_one_of_several_targets_is_chosen_by_name(run, tmp_path, monkeypatch):
     """Without a name there is no guess."""
     path = tmp_path / "autoscaler.yaml"
@@ -260,6 +308,25 @@ def test_an_unexpected_error_is_one_line_and_1(run, monkeypatch):
     assert any("Traceback" in line for line in lines)
 
 
+def test_a_line_of_ours_cannot_steer_the_terminal(run):
+    """Whatever it quotes."""
+    code, _, (line,) = run("check", "--config", "/no\x1b[31mwhere")
+    assert code == 2
+    assert line.startswith("autoscaler: /no\\x1b[31mwhere: no such file")
+
+
+def test_a_package_without_the_sandbox_says_where_it_is(run, monkeypatch):
+    """In the container image there is none."""
+    for name in [name for name in sys.modules if name.startswith("autoscaler.sandbox")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "autoscaler.sandbox", None)
+    code, _, (line,) = run("sandbox")
+    assert code == 2
+    assert line == (
+        "autoscaler: the sandbox comes with the source checkout alone: `make demo` runs it there"
+    )
+
+
 def test_a_sandbox_without_its_packages_names_the_next_command(run, monkeypatch):
     """Exit code 2."""
     for name in [
@@ -270,3 +337,56 @@ def test_a_sandbox_without_its_packages_names_the_next_command(run, monkeypatch)
     code, _, (line,) = run("sandbox")
     assert code == 2
     assert line == "autoscaler: the sandbox needs aiohttp: pip install 'ollama-autoscaler[sandbox]'"
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+
+def signalled_while_it_loads(number, *arguments):
+    """Run a command that gets a signal when its imports begin; return exit code and errors."""
+    program = f"""
+import os, sys
+from autoscaler.__main__ import main
+class Finder:
+    def find_spec(self, name, *more):
+        if name == "autoscaler.cli":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder())
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return ended.returncode, ended.stderr.decode().splitlines()
+
+
+@pytest.mark.parametrize("command", ["decide", "check"])
+def test_ctrl_c_while_a_command_loads_leaves_no_traceback(command):
+    """It ends as any program does."""
+    assert signalled_while_it_loads(signal.SIGINT, command) == (-signal.SIGINT, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_daemon_loads_waits_for_it(number):
+    """So that what it finds wrong is told, and its end is its own."""
+    code, (line,) = signalled_while_it_loads(number, "run", "--config", "/nowhere")
+    assert code == 2
+    assert "/nowhere" in line
+
+
+def test_ctrl_c_leaves_no_traceback():
+    """Exit code 130, as shells have it."""
+    command = [sys.executable, "-m", "autoscaler", "decide", "--config", str(SHIPPED)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(observation())
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read().strip() == b""

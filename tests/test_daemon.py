@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import SimpleNamespace
@@ -14,7 +17,7 @@ import pytest
 
 from autoscaler.daemon import Daemon, Listeners
 from tests.cycles import FakeClock
-from tests.stubs import AFTER, BEFORE, CONFIGURATION, DaemonProcess, World
+from tests.stubs import AFTER, BEFORE, CONFIGURATION, DaemonProcess, World, environment
 
 QUERY, DEPLOYMENT, PODS, PATCH = "/api/v1/query", "GET /apis/apps", "/pods", "PATCH"
 
@@ -241,7 +244,126 @@ def test_a_records_file_that_cannot_be_written_stops_nothing(start):
     daemon.wait_cycles(4)
     assert daemon.stop() == 0
     told = [event for event in daemon.events() if event["level"] == "error"]
-    assert ["/nowhere/records.jsonl" in event["event"] for event in told] == [True]
+    assert [event["event"] for event in told] == ["records"]
+    assert "/nowhere/records.jsonl" in told[0]["message"]
+
+
+# --- a log that nobody takes --------------------------------------------------------------------
+
+
+def life(world, stdout, close=lambda: None):
+    """Run a daemon with this standard output until it has cycled a while; return code, errors."""
+    config = world.folder / "autoscaler.yaml"
+    config.write_text(CONFIGURATION)
+    command = [sys.executable, "-m", "autoscaler", "run", "--config", str(config)]
+    if stdout is None:
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    daemon = subprocess.Popen(
+        command, env=environment(world), stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: world.count(PATCH) or daemon.poll() is not None)
+        close()
+        seen = world.count(DEPLOYMENT)
+        wait_until(lambda: world.count(DEPLOYMENT) > seen + 3 or daemon.poll() is not None)
+        daemon.send_signal(signal.SIGTERM)
+        _, errors = daemon.communicate(timeout=10)
+    finally:
+        daemon.kill()
+        daemon.communicate()
+    return daemon.returncode, errors.splitlines()
+
+
+def wait_until(found):
+    """Wait for what will be soon."""
+    latest = time.monotonic() + 30
+    while not found():
+        assert time.monotonic() < latest
+        time.sleep(0.02)
+
+
+CANNOT = "autoscaler: the log cannot be written: {}; scaling goes on"
+
+
+def test_a_full_disk_under_the_log_stops_nothing(world):
+    """It is told of once, cycles go on, and the end is a good one."""
+    world.load = MUCH
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        assert life(world, full) == (0, [CANNOT.format("No space left on device")])
+    assert world.replicas == 5
+
+
+def test_a_log_whose_reader_went_away_stops_nothing(world):
+    """Neither the cycles nor the good end."""
+    world.load = MUCH
+    reader, writer = os.pipe()
+    try:
+        ended = life(world, writer, close=lambda: os.close(reader))
+    finally:
+        os.close(writer)
+    assert ended == (0, [CANNOT.format("Broken pipe")])
+
+
+def test_a_log_that_nobody_reads_stops_nothing(world):
+    """A pipe that is full from the start: cycles go on, and the signal ends it soon."""
+    world.load = MUCH
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    try:
+        assert life(world, writer) == (0, [])
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_closed_standard_output_stops_nothing(world):
+    """No connection takes its place, either."""
+    world.load = MUCH
+    code, (line,) = life(world, None)
+    assert code == 0
+    assert line == ("autoscaler: standard output is closed: there will be no log; scaling goes on")
+
+
+def test_cycles_are_finished_whatever_the_listeners_do():
+    """A listener that fails is told of, but the running cycle ends before that."""
+    began, finished = Event(), Event()
+    stopped = []
+
+    class Noted:
+        def start(self):
+            return "nowhere"
+
+        def stop(self):
+            stopped.append("server")
+
+    def cycle():
+        began.set()
+        time.sleep(0.3)
+        finished.set()
+
+    def fail(address):
+        assert began.wait(10)
+        raise ZeroDivisionError
+
+    listeners = Listeners(
+        on_started=fail,
+        on_stopping=lambda name: None,
+        on_stopped=lambda: None,
+        on_overrun=lambda target: None,
+    )
+    clock = FakeClock(datetime.now(UTC))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        with pytest.raises(ZeroDivisionError):
+            Daemon({"a/b": cycle}, timedelta(hours=1), Noted(), clock, listeners).run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert finished.is_set()
+    assert stopped == ["server"]
 
 
 # --- killed between any two steps ---------------------------------------------------------------

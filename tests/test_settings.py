@@ -275,7 +275,7 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("interval: 5s", "interval: true", "interval = true, must be a duration such as"),
         ("interval: 5s", "interval: 0", "interval = 0, must lie within 100ms..1h"),
         ("interval: 5s", "interval: 2h", 'interval = "2h", must lie within 100ms..1h'),
-        ("interval: 5s", "interval: [5s]", 'interval = ["5s"], must be a duration'),
+        ("interval: 5s", "interval: [5s]", "interval = list of 1, must be a duration"),
         (
             "hold_limit: 15m",
             "hold_limit: 9999999999y",
@@ -306,10 +306,15 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
             "    fallback: no\n    fall:",
             "targets[0].fallback = false, must be a map",
         ),
-        ("interval: 5s", "interval: 5s\ninterval: 6s", "key 'interval' must not stand twice"),
-        ("interval: 5s", "interval: 5s\n5: 6", "key 5 must be text"),
+        (
+            "interval: 5s",
+            "interval: 5s\ninterval: 6s",
+            ":9:1: must be YAML: a key must not stand twice",
+        ),
+        ("interval: 5s", "interval: 5s\n5: 6", "a key must be text"),
         ("interval: 5s", "interval: {", "autoscaler.yaml:"),
-        ("interval: 5s", "interval: *nobody", "nobody"),
+        ("interval: 5s", "interval: *nobody", ":8:11: must be YAML: found undefined alias"),
+        ("interval: 5s", "interval: {", "expected ',' or '}', but got ':'"),
         ("interval: 5s", "interval: !!python/object:os.system x", "autoscaler.yaml:"),
         ("max_replicas: 6", f"max_replicas: {'9' * 5000}", "must be YAML"),
     ],
@@ -332,7 +337,7 @@ def test_what_cannot_be_meant_is_refused_with_key_value_and_rule(shipped, old, n
         ("interval: 5s\n", "targets: must be given"),
         ("targets: []\n", "targets = [], must name at least 1"),
         ("targets:\n", "targets = null, must be a list"),
-        ("targets: {a: b}\n", 'targets = {"a": "b"}, must be a list'),
+        ("targets: {a: b}\n", "targets = object of 1, must be a list"),
         ("targets: [5]\n", "targets[0] = 5, must be a mapping"),
         ("prometheus: http://x\n" + LEAST, 'prometheus = "http://x", must be a mapping'),
         (LEAST.replace("query: sum(x), ", ""), "targets[0].metrics[0].query: must be given"),
@@ -400,6 +405,100 @@ def test_a_variable_never_repeats_a_secret(name):
     """Not even under a misspelt name, nor where it cannot be parsed."""
     assert "s3cret" not in refusal(SHIPPED, {name: "{Authorization: [s3cret]}"})
     assert "s3cret" not in refusal(SHIPPED, {name: "{Authorization: s3cret"})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "*s3cret",
+        "{Authorization: *s3cret}",
+        "!s3cret x",
+        '{"X-A": !!int "s3cret"}',
+        '{"X-A": !!bool "s3cret"}',
+        '{"X-A": !!float "s3cret"}',
+        '{"X-A": !!timestamp "s3cret"}',
+        "{&s3cret a: 1, &s3cret b: 2}",
+        "{s3cret: a, s3cret: b}",
+        "{!s3cret!x a: b}",
+        '"\\s3cret"',
+        "{X s3cret: a}",
+        "{X s3cret: [a]}",
+        "[s3cret]",
+    ],
+)
+def test_what_is_wrong_with_headers_is_told_without_them(shipped, headers):
+    """Be it no YAML, no header's name or no text; from the file and from the environment."""
+    for line in (
+        refusal(shipped("headers: {}", f"headers: {headers}")),
+        refusal(SHIPPED, {"AUTOSCALER_PROMETHEUS__HEADERS": headers}),
+    ):
+        assert "s3cret" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h/?token=s3cret",
+        "h?token=s3cret",
+        "http://h/#s3cret",
+        "me:s3cret@h:9090",
+        "http://me:s3/c@s3cret@h:9090",
+        "http://me:a s3cret@h",
+        "ftp://me:a?s3cret@h",
+    ],
+)
+@pytest.mark.parametrize("key", ["url", "urll"])
+def test_an_address_is_shown_without_what_may_be_secret(shipped, url, key):
+    """Neither credentials nor what is asked for, also under a misspelt key or variable."""
+    line = refusal(shipped("url: http://prometheus:9090", f'{key}: "{url}"'))
+    assert "s3cret" not in line
+    assert "(hidden)" in line
+    line = refusal(SHIPPED, {f"AUTOSCALER_PROMETHEUS__{key.upper()}": url})
+    assert "s3cret" not in line
+
+
+def test_a_section_that_is_a_list_is_not_spelt_out(shipped):
+    """What stands in it may be secret."""
+    line = refusal(shipped("prometheus:", "prometheus: [{Authorization: s3cret}]\nother:"))
+    assert "prometheus = list of 1, must be a mapping" in line
+    assert "s3cret" not in line
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\x07b", "a\u202eb"])
+def test_an_unknown_name_cannot_steer_the_terminal(write, name):
+    """What is no printable character is written as an escape."""
+    written = name.encode("unicode_escape").decode()
+    assert f"{written} = 5, unknown key" in refusal(write(f'"{written}": 5\n{LEAST}'))
+    variable = f"AUTOSCALER_{name}"
+    assert f"AUTOSCALER_{written} = " in refusal(SHIPPED, {variable: "5"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "x" * 20_000, "\x1b", 5, -1, 10**30, 1.5, True, None, [], {}, {"a": {}}, timedelta(1)],
+    ids=repr,
+)
+def test_every_rule_is_told_in_our_own_words(monkeypatch, value):
+    """Whatever stands wherever: the validator's own wording never reaches the operator."""
+
+    def everywhere(data):
+        if isinstance(data, dict) and data:
+            return {key: everywhere(item) for key, item in data.items()}
+        return [everywhere(item) for item in data] if isinstance(data, list) and data else value
+
+    monkeypatch.setattr("autoscaler.settings.refusal._MOST_FAULTS", 1000)
+    with pytest.raises(ConfigError) as refused:
+        load(SHIPPED, {}, **everywhere(yaml.safe_load(SHIPPED.read_text())))
+    line = str(refused.value)
+    assert line.isprintable()
+    assert "hould" not in line
+    assert "nput" not in line
+    assert "cannot be used" not in line
+
+
+def test_an_empty_host_is_refused_in_our_words(shipped):
+    """Key, value, rule."""
+    assert 'http.host = "", must not be empty' in refusal(shipped("host: 0.0.0.0", 'host: ""'))
 
 
 def test_headers_do_not_show_in_a_dump(shipped):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import Any
@@ -116,6 +117,28 @@ class HealthServer:
         if self._server:
             self._server.shutdown()
             self._server.server_close()
+
+
+def why_not(host: str, port: int) -> str:
+    """Tell why a daemon could not listen there, empty if it could or does so already."""
+    try:
+        _Server((host, port), _Handler).server_close()
+    except (OSError, OverflowError) as error:
+        return "" if _is_daemon(host, port) else getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def _is_daemon(host: str, port: int) -> bool:
+    connection = HTTPConnection(host, port, timeout=1)
+    try:
+        connection.request("GET", "/healthz")
+        return (
+            connection.getresponse().headers.get("Server", "").startswith(_Handler.server_version)
+        )
+    except (OSError, HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
 
 
 class _Server(ThreadingHTTPServer):

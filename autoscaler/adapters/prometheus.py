@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
+from math import inf, isfinite
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -16,8 +17,9 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client import exceptions as client
 from requests import exceptions as http
 
+from autoscaler.adapters.cutter import Cutter
 from autoscaler.adapters.freshness import FreshnessQuery, freshness_query, names_found, split_ages
-from autoscaler.adapters.prometheus_http import AnswerError, CuttableAdapter, Cutter, QuerySession
+from autoscaler.adapters.prometheus_http import AnswerError, CuttableAdapter, QuerySession
 from autoscaler.adapters.promql import QueryError
 from autoscaler.decision.model import Missing, Sample, Samples
 from autoscaler.decision.words import MissingKind
@@ -105,13 +107,17 @@ class PrometheusSource:
         self._token_file = bearer_token_file
         self._ca_file = str(ca_file) if ca_file else None
         self._headers = dict(headers or {})
+        # One for all targets, which ask at the same time from threads of their own.
         self._left_behind: list[threading.Thread] = []
+        self._left_behind_lock = threading.Lock()
 
     def ask(self, queries: Sequence[MetricQuery], now: datetime) -> Mapping[str, Answer]:
         """Answer every query by its name within the timeout; a failed one is Missing(Failed)."""
-        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
-        if len(self._left_behind) > _MOST_LEFT_BEHIND:
-            return _all_failed(queries, f"{len(self._left_behind)} earlier requests still hang")
+        with self._left_behind_lock:
+            self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+            hanging = len(self._left_behind)
+        if hanging > _MOST_LEFT_BEHIND:
+            return _all_failed(queries, f"{hanging} earlier requests still hang")
         try:
             headers = self._current_headers()
         except (OSError, ValueError) as error:
@@ -124,7 +130,8 @@ class PrometheusSource:
         answers, threads = asking.start(queries, now)
         finished = wait(answers.values(), timeout=self._timeout.total_seconds())
         asking.stop()
-        self._left_behind += threads
+        with self._left_behind_lock:
+            self._left_behind += threads
         late = _failed(f"timeout after {self._timeout.total_seconds():g}s")
         return {
             name: answer.result() if answer in finished.done else late
@@ -213,7 +220,7 @@ class _Round:
 
 
 def _read(plan: FreshnessQuery, series: Sequence[Series], now: datetime) -> Answer:
-    own, ages = split_ages(plan.marker, series)
+    own, ages = split_ages(plan.marker, [_with_age(plan.marker, each) for each in series])
     if own and plan.has_selectors and not ages:
         return Missing(missing=MissingKind.EMPTY, detail="no series behind the query's value")
     return Samples(
@@ -226,6 +233,15 @@ def _read(plan: FreshnessQuery, series: Sequence[Series], now: datetime) -> Answ
             for labels, value in own
         )
     )
+
+
+def _with_age(marker: str, series: Series) -> Series:
+    """Make an age that is no number the highest of all: what it stands for must not be used.
+
+    To be done before ages are compared, since NaN is neither higher nor lower than another.
+    """
+    labels, value = series
+    return (labels, inf) if marker in labels and not isfinite(value) else series
 
 
 def _span(seconds: float) -> timedelta:

@@ -5,14 +5,13 @@ heeds no proxy or .netrc of the environment, and judges the answer before the cl
 """
 
 import json
-import socket
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from requests import Response, Session
 from requests.adapters import HTTPAdapter
+
+from autoscaler.adapters.cutter import Cutter, make_cuttable
 
 MAX_ANSWER_BYTES = 8 * 2**20
 _LONGEST_GET = 2000
@@ -21,31 +20,6 @@ _REFUSED_QUERY = {"bad_data", "execution"}
 
 class AnswerError(Exception):
     """The server answered, and the answer cannot be used; the message says why."""
-
-
-class Cutter:
-    """Ends the connections of a request from another thread, whatever they wait for."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._cut = False
-
-    def watch(self, connection: socket.socket) -> None:
-        """Take note of a connection; TimeoutError where all is over already."""
-        with self._lock:
-            if self._cut:
-                raise TimeoutError
-            self._sockets.append(connection)
-
-    def cut(self) -> None:
-        """End every connection, and each that is still to come."""
-        with self._lock:
-            self._cut = True
-            for connection in self._sockets:
-                with suppress(OSError):  # already closed
-                    # Not the TLS connection's own method, which is not for a second thread.
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class CuttableAdapter(HTTPAdapter):
@@ -58,18 +32,7 @@ class CuttableAdapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Return the pool, its connections made cuttable."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        base = type(pool).ConnectionCls
-        watch = self._cutter.watch
-
-        def connect(connection: Any) -> None:  # noqa: ANN401
-            base.connect(connection)
-            try:
-                watch(connection.sock)
-            except TimeoutError:
-                connection.close()
-                raise
-
-        pool.ConnectionCls = type(base.__name__, (base,), {"connect": connect})
+        make_cuttable(pool, self._cutter)
         return pool
 
 

@@ -1,13 +1,16 @@
-"""Records on disk: one JSON line per cycle."""
+"""Records on disk: one JSON line per cycle that could decide."""
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
 from autoscaler.decision.record import to_json
 from autoscaler.ports import CycleReport
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class RecordsFile:
@@ -36,8 +39,7 @@ class RecordsFile:
         """Write one line at once; opened anew each time, so that the file may be rotated."""
         if self._broken:
             line = b"\n" + line  # the last line may have been cut in its middle
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(self._path, flags, 0o644)
+        descriptor = os.open(self._path, _APPEND | os.O_CREAT, 0o644)
         try:
             written = os.write(descriptor, line)
             if written < len(line):
@@ -45,3 +47,15 @@ class RecordsFile:
         finally:
             os.close(descriptor)
         self._broken = False
+
+
+def why_not(path: Path) -> str:
+    """Tell why no record could be written there, empty if one could. Leaves nothing behind."""
+    try:
+        if path.exists():
+            os.close(os.open(path, _APPEND))
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from autoscaler.adapters.cycle_view import CycleView, plain, view_of
+from autoscaler.adapters.lines import LineWriter
 from autoscaler.decision.record import Outcome
 from autoscaler.decision.words import MissingKind
 from autoscaler.ports import CycleReport
@@ -36,7 +37,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Log:
-    """Structured lines on one stream: JSON for machines, text for people."""
+    """Structured lines on one stream: JSON for machines, text for people. No cycle waits for it."""
 
     def __init__(self, *, level: str = "info", form: str = "auto", stream: TextIO) -> None:
         on_terminal = stream.isatty()
@@ -50,8 +51,9 @@ class Log:
             ]
         else:
             words += [_ordered, structlog.processors.JSONRenderer()]
+        self._lines = LineWriter(stream)
         self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
+            _Plain(self._lines),
             processors=words,
             wrapper_class=structlog.make_filtering_bound_logger(level),
             cache_logger_on_first_use=True,
@@ -61,6 +63,8 @@ class Log:
     def tell(self, level: str, event: str, **fields: object) -> None:
         """Write one line."""
         with self._lock:
+            if lost := self._lines.take_lost():
+                self._logger.error("lost", lines=lost)
             getattr(self._logger, level)(event, **fields)
 
     def report(self, report: CycleReport) -> None:
@@ -68,12 +72,23 @@ class Log:
         level = _LEVELS.get(Outcome(report.outcome), "info")
         self.tell(level, "cycle", **plain(view_of(report)))
 
+    def close(self) -> None:
+        """Wait for the last lines, though not for long."""
+        self._lines.close()
+
     def adopt_libraries(self) -> None:
         """Take over what the libraries below us warn of."""
         handler = _Adopted(self)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         # It warns of every cycle that is late, which is a metric here, and of nothing else.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+class _Plain:
+    """What structlog hands its finished lines to."""
+
+    def __init__(self, lines: LineWriter) -> None:
+        self.debug = self.info = self.warning = self.error = lines.write
 
 
 class _Adopted(logging.Handler):

@@ -4,14 +4,19 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from difflib import get_close_matches
 from typing import Any, Self
+
+from autoscaler.decision.refusal import shown
 
 _LONGEST_VALUE = 60
 _MOST_FAULTS = 6
 _SECRET = re.compile(r"head|token|secret|passw|pwd|auth|cred|api_?key|bearer|cookie", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
-"""Name and password inside an address."""
+_CREDENTIALS = re.compile(r"^(.*?//)?.*@", re.DOTALL)
+"""Name and password at the head of an address."""
+_ASKED = re.compile(r"([?#]).+", re.DOTALL)
+"""What an address asks for: often a token."""
 
 _RULES = {
     "missing": "must be given",
@@ -20,6 +25,9 @@ _RULES = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_unicode": "must be UTF-8",
     "path_type": "must be a path",
     "tuple_type": "must be a list",
     "model_type": "must be a mapping",
@@ -65,18 +73,33 @@ def key_of(path: Sequence[str | int]) -> str:
     """Write a place as people do: `targets[0].metrics[1].target`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{_one_line(part)}"
+        text += f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
     return text.removeprefix(".")
 
 
-def show(value: object) -> str:
-    """Write a value as it may have stood in the file, on one line, cut where it is long."""
-    try:
+def show(value: object, key: str = "") -> str:
+    """Write a value as it may have stood in the file, on one line, cut where it is long.
+
+    Of a list or a mapping only the size is told, of an address neither credentials nor what it
+    asks for: both may hold secrets.
+    """
+    if isinstance(value, int | dict | list):
+        return shown(value)
+    if isinstance(value, str):
+        text = json.dumps(_public(value, key))
+    elif value is None or isinstance(value, float | date):
         text = json.dumps(value, default=str)
-    except (ValueError, RecursionError, TypeError):
+    else:
         text = f"a {type(value).__name__}"
-    text = _CREDENTIALS.sub("//(hidden)@", text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def printable(text: str) -> str:
+    """Write text on one line, and what would steer a terminal as an escape."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in " ".join(text.split())
+    )
 
 
 def is_secret(name: str) -> bool:
@@ -102,17 +125,22 @@ def _tell_one(fault: Fault) -> str:
     key = key_of(fault.path)
     if fault.kind == "missing":
         return f"{key}: {_RULES['missing']}"
-    shown = "(hidden)" if any(is_secret(str(part)) for part in fault.path) else show(fault.value)
+    value = (
+        "(hidden)" if any(is_secret(str(part)) for part in fault.path) else show(fault.value, key)
+    )
     if fault.kind == "extra_forbidden":
         hint = nearest(str(fault.path[-1]), fault.siblings)
-        return f"{key} = {shown}, unknown key{hint}"
+        return f"{key} = {value}, unknown key{hint}"
     if fault.kind == "across":  # the message brings the value as people write it
         return f"{key} = {fault.message}"
-    rule = _RULES.get(fault.kind)
-    if rule is None:
-        return f"{key} = {shown}, {_one_line(fault.message)}"
-    return f"{key} = {shown}, {rule.format(**fault.context)}"
+    if fault.kind == "value_error":  # a rule of ours
+        return f"{key} = {value}, {printable(fault.message)}"
+    rule = _RULES.get(fault.kind, "cannot be used")
+    return f"{key} = {value}, {rule.format(**fault.context)}"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _public(text: str, key: str) -> str:
+    """Leave out of an address what may be secret."""
+    if "//" not in text and "@" not in text and "url" not in key.lower():
+        return text
+    return _ASKED.sub(r"\1(hidden)", _CREDENTIALS.sub(r"\1(hidden)@", text))

@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from autoscaler.errors import ConfigError
-from autoscaler.settings.refusal import Fault, is_secret, nearest, show, tell
+from autoscaler.settings.refusal import Fault, is_secret, nearest, printable, show, tell
 from autoscaler.settings.sections import ENVIRONMENT, NESTING, Settings
+from autoscaler.settings.values import is_header_name
 from autoscaler.settings.yaml_file import parse_yaml, read_yaml
 
 DEFAULT_PATHS = (Path("config/autoscaler.yaml"), Path("/etc/autoscaler/autoscaler.yaml"))
@@ -123,8 +124,8 @@ def _is_service_link(variable: str, text: str) -> bool:
 def _unknown(variable: str, text: str, known: Mapping[str, Any]) -> str:
     hint = nearest(variable.upper(), known)
     # A misspelt name may still hold a secret: look at what was probably meant, too.
-    shown = "(hidden)" if is_secret(variable) or is_secret(hint) else show(text)
-    return f"environment: {variable} = {shown}, unknown variable{hint}"
+    shown = "(hidden)" if is_secret(variable) or is_secret(hint) else show(text, variable)
+    return f"environment: {printable(variable)} = {shown}, unknown variable{hint}"
 
 
 def _value(variable: str, text: str, field: FieldInfo) -> Any:
@@ -137,7 +138,7 @@ def _value(variable: str, text: str, field: FieldInfo) -> Any:
 
 
 def _fault(detail: Any) -> Fault:
-    path = tuple(part for part in detail["loc"] if part != "[key]")
+    path = _place(detail["loc"])
     context = detail.get("ctx", {})
     if detail["type"] == "across":
         # A rule over several keys names the wrong one itself: "key = value, rule".
@@ -152,6 +153,13 @@ def _fault(detail: Any) -> Fault:
         message=str(context["error"]) if "error" in context else detail["msg"],
         siblings=tuple(_keys_at(path[:-1])),
     )
+
+
+def _place(found: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return the place of a fault; a name that can be no header's may be anything, so it hides."""
+    if found[:2] != ("prometheus", "headers") or len(found) < 3 or is_header_name(str(found[2])):
+        return found
+    return (*found[:2], "(hidden)")
 
 
 def _keys_at(path: tuple[str | int, ...]) -> Iterator[str]:

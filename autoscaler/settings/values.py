@@ -61,6 +61,11 @@ def _header(text: SecretStr) -> SecretStr:
     return text
 
 
+def is_header_name(text: str) -> bool:
+    """Tell whether HTTP allows this as a header's name."""
+    return re.fullmatch(_HEADER_NAME, text) is not None
+
+
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -88,8 +93,7 @@ MetricName = Annotated[
 Query = Annotated[
     str, Field(max_length=10_000), _matching(r"(?s).*\S.*", "must be a PromQL expression")
 ]
-HeaderName = Annotated[str, _matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "must be a header's name")]
-
-
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+HeaderName = Annotated[str, _matching(_HEADER_NAME, "must be a header's name")]
 Url = Annotated[str, AfterValidator(_url)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_header)]

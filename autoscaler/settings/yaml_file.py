@@ -1,4 +1,8 @@
-"""YAML read strictly: UTF-8, one document, no key twice, keys are text."""
+"""YAML read strictly: UTF-8, one document, no key twice, keys are text.
+
+A refusal gives line, column and the kind of problem, and never quotes the document: what breaks a
+line may well be part of a password.
+"""
 
 # What a file holds may be anything until it is checked.
 # ruff: noqa: ANN401
@@ -13,10 +17,21 @@ from autoscaler.errors import ConfigError
 
 _LARGEST = 1 << 20
 """Bytes; a configuration beyond this is some other file."""
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
+_SYNTAX = re.compile(r"'([-,:?{}\[\]]|<[a-z ]+>)'")
+"""What the parser quotes of YAML itself, not of the document."""
 
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe subset, without its silent "the last of two equal keys wins"."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, TypeError):  # as in `!!int "text"`
+            raise yaml.constructor.ConstructorError(
+                problem="a value must be what its tag says", problem_mark=node.start_mark
+            ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         seen = set()
@@ -26,11 +41,11 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    problem=f"key {key!r} must be text", problem_mark=key_node.start_mark
+                    problem="a key must be text", problem_mark=key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"key {key!r} must not stand twice", problem_mark=key_node.start_mark
+                    problem="a key must not stand twice", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
@@ -45,19 +60,20 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Read one document. Raises ConfigError with `where`, the line and the problem."""
+    """Read one document. Raises ConfigError with `where`, line, column and the kind of problem."""
     try:
         # A subclass of SafeLoader: it builds plain values only.
         return yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         told = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{where}{line}: {told}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where}: must be YAML: {_first_line(error)}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{where}: must be YAML: nested too deeply") from error
+        refusal = f"{where}{place}: must be YAML: {_unquoted(told)}"
+    except yaml.reader.ReaderError as error:
+        refusal = f"{where}: must be YAML: character {error.position + 1} is not allowed in it"
+    except RecursionError:
+        refusal = f"{where}: must be YAML: nested too deeply"
+    raise ConfigError(refusal)  # here, without the parser's own error, which quotes
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -92,5 +108,8 @@ def write_yaml(data: object) -> str:
     return text
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _unquoted(told: str) -> str:
+    """Leave out what the parser's message quotes of the document."""
+    return _QUOTED.sub(
+        lambda quoted: quoted[0] if _SYNTAX.fullmatch(quoted[0]) else "(hidden)", told
+    )

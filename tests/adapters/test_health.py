@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 import pytest
 
 from autoscaler.adapters import health
-from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard
+from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
 from autoscaler.errors import AutoscalerError
 from tests.cycles import UNREADABLE, FakeClock, report_of
 
@@ -213,3 +213,28 @@ def test_status_tells_of_a_target_that_cannot_be_read():
 def test_status_before_the_first_cycle_is_empty():
     """Nothing is known, and nothing is made up."""
     assert json.loads(StatusBoard("1.2.3").page().body)["targets"] == []
+
+
+# --- a look beforehand --------------------------------------------------------------------------
+
+
+def test_a_port_that_somebody_else_holds_is_known_before():
+    """By the system's reason; a free one is no news."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert why_not("127.0.0.1", port) == "Address already in use"
+    assert why_not("127.0.0.1", 0) == ""
+    assert why_not("127.0.0.1", port) == ""
+
+
+def test_a_daemon_that_runs_holds_its_port_by_right(server):
+    """Whoever checks beside it finds nothing wrong."""
+    host, _, port = server.address.rpartition(":")
+    assert why_not(host, int(port)) == ""
+
+
+def test_a_host_that_is_none_is_known_before():
+    """The reason is on one line."""
+    assert len(why_not("nowhere.invalid", 0).splitlines()) == 1

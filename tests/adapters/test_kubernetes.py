@@ -2,13 +2,14 @@
 
 import inspect
 import json
+import re
 import shutil
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.client import HTTPException
@@ -29,6 +30,7 @@ from autoscaler.adapters.kubernetes import (
     Right,
     load_client,
 )
+from autoscaler.adapters.kubernetes.client import connect
 from autoscaler.decision.words import PodPhase
 from autoscaler.errors import (
     ConfigError,
@@ -36,6 +38,7 @@ from autoscaler.errors import (
     ForbiddenError,
     TargetReadError,
     TargetWriteError,
+    UnknownWriteError,
 )
 from autoscaler.sandbox.kube.resources import AUTOSCALERS, PODS, SCALED_OBJECTS
 from tests.sandbox.kube_cluster import ClusterThread
@@ -269,8 +272,7 @@ def answering(code, body, content_type="application/json") -> Iterator[k.ApiClie
 
 def client_for(port) -> k.ApiClient:
     """Connect to a port without a kubeconfig."""
-    configuration = k.Configuration(host=f"http://127.0.0.1:{port}", retries=False)
-    return k.ApiClient(configuration)
+    return connect(k.Configuration(host=f"http://127.0.0.1:{port}"))
 
 
 def target_of(client, timeout=2.0) -> KubernetesTarget:
@@ -292,8 +294,8 @@ STATUS = {"kind": "Status", "message": "etcdserver: request timed out"}
         (409, ConflictError),
         (422, ConflictError),
         (429, TargetWriteError),
-        (500, TargetWriteError),
-        (503, TargetWriteError),
+        (500, UnknownWriteError),
+        (503, UnknownWriteError),
         (302, TargetWriteError),
     ],
 )
@@ -307,16 +309,55 @@ def test_each_refusal_has_its_class(code, kind):
             target_of(client).read()
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"null", b"{", b"[]", b"{}", b'"text"', b'{"spec": null}', b"\xff\xfe", b'{"spec": 7}'],
-)
+WRONG = {
+    b"": "answer is not a V1Scale: Input should be a valid dictionary or instance of V1Scale",
+    b"null": "answer is NoneType, must be V1Scale",
+    b"{": "answer is not JSON",
+    b"[" * 99_999: "answer is not JSON",
+    b"[]": "answer is not a V1Scale: Input should be a valid dictionary or instance of V1Scale",
+    b"{}": "answer has 0 replicas, must have 3",
+    b'{"spec": null}': "answer has 0 replicas, must have 3",
+    b'{"spec": {"replicas": 2}}': "answer has 2 replicas, must have 3",
+    b'{"spec": {"replicas": "x"}}': (
+        "answer is not a V1ScaleSpec: replicas: Input should be a valid integer"
+    ),
+    b"\xff\xfe": "answer is not text",
+}
+"""Bodies that come with a 200, and what a write to 3 replicas makes of each."""
+
+
+@pytest.mark.parametrize("body", WRONG, ids=lambda body: repr(body[:30]))
 @pytest.mark.parametrize("content_type", ["application/json", "text/html"])
 def test_an_answer_of_the_wrong_shape_is_refused(body, content_type):
-    """Whatever comes with a 200, a read is a read or a TargetReadError."""
-    with answering(200, body, content_type) as client, pytest.raises(TargetReadError) as error:
-        target_of(client).read()
-    assert "\n" not in str(error.value)
+    """Whatever comes with a 200, a read is a read or a TargetReadError; a write is not known."""
+    with answering(200, body, content_type) as client:
+        with pytest.raises(TargetReadError) as read:
+            target_of(client).read()
+        with pytest.raises(UnknownWriteError) as write:
+            target_of(client).scale(2, 3)
+    for error in (read, write):
+        assert "\n" not in str(error.value)
+        assert "pydantic" not in str(error.value)
+        assert len(str(error.value)) < 400
+    if content_type == "application/json":
+        assert str(write.value) == f"llm/ollama: cannot scale from 2 to 3: {WRONG[body]}"
+
+
+@pytest.mark.parametrize("body", [b'{"spec": {}}', b'{"spec": {"replicas": 0}}'])
+def test_a_scale_without_a_count_is_one_of_zero(body):
+    """The API leaves a count of 0 out of its answer."""
+    with answering(200, body) as client:
+        target_of(client).scale(2, 0)
+
+
+@pytest.mark.parametrize("code", [200, 500])
+def test_an_answer_without_end_is_not_taken_in(code):
+    """Nobody knows what it would be, and it would take all of the memory."""
+    with answering(code, b" " * (33 * 2**20)) as client:
+        with pytest.raises(TargetReadError, match="apps: answer is larger than 32 MiB"):
+            target_of(client).read()
+        with pytest.raises(UnknownWriteError, match="to 3: answer is larger than 32 MiB"):
+            target_of(client).scale(2, 3)
 
 
 def test_a_refusal_that_is_no_status_is_told_by_its_reason():
@@ -330,14 +371,136 @@ def test_a_refusal_that_is_no_status_is_told_by_its_reason():
 
 
 def test_a_refused_connection_is_told():
-    """Nobody listens."""
+    """Nobody listens, so nothing was written."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        target = target_of(client_for(unused.getsockname()[1]))
-        with pytest.raises(TargetReadError, match="refused"):
+        port = unused.getsockname()[1]
+        target = target_of(client_for(port))
+        told = f"no connection to http://127.0.0.1:{port}: Connection refused"
+        with pytest.raises(TargetReadError) as read:
             target.read()
-        with pytest.raises(TargetWriteError, match="refused"):
+        with pytest.raises(TargetWriteError) as write:
             target.scale(2, 3)
+    assert str(read.value) == f"llm/ollama: cannot get deployments.apps: {told}"
+    assert str(write.value) == f"llm/ollama: cannot scale from 2 to 3: {told}"
+    assert type(write.value) is TargetWriteError
+
+
+def is_whole(heard):
+    """Tell whether this is all of a request; of a TLS handshake, anything will do."""
+    head, end, body = heard.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    return head.startswith(b"\x16") or (end and len(body) >= (int(length[1]) if length else 0))
+
+
+@contextmanager
+def speaking(first, *, drop_by_drop) -> Iterator[int]:
+    """Serve each connection these bytes, then one at a time for as long as anybody listens."""
+    ended = threading.Event()
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve(connection):
+            with connection, suppress(OSError):
+                heard = b""
+                while not is_whole(heard):
+                    heard += connection.recv(65536)
+                connection.sendall(first)
+                while drop_by_drop and not ended.wait(0.05):
+                    connection.sendall(b"1")
+
+        def accept():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    thread = threading.Thread(target=serve, args=(connection,))
+                    thread.start()
+                    connections.append(thread)
+
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (acceptor, *connections):
+                thread.join()
+
+
+def assert_no_thread_is_left(seconds):
+    """Wait a little for the threads of the calls to end."""
+    deadline = time.monotonic() + seconds
+    while any(thread.name == "kubernetes" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_given_up(call, told):
+    """Call, and see that the timeout of 0.5 s holds for all of it."""
+    began = time.monotonic()
+    with pytest.raises((TargetReadError, TargetWriteError)) as error:
+        call()
+    assert 0.4 < time.monotonic() - began < 1.0
+    assert str(error.value).endswith(f": {told}")
+    return type(error.value)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(b"", id="before the head"),
+        pytest.param(b"HTTP/1.1 20", id="in the status line"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b", id="in the head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", id="in the body"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", id="in a body of no length"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", id="in a chunk"
+        ),
+    ],
+)
+def test_a_server_that_dribbles_is_given_up_after_the_timeout(first):
+    """Every single read succeeds in time; the timeout is for all of them together."""
+    with speaking(first, drop_by_drop=True) as port:
+        target = target_of(client_for(port), timeout=0.5)
+        assert assert_given_up(target.read, "no answer within 0.5s") is TargetReadError
+        told = "no answer within 0.5s"
+        assert assert_given_up(lambda: target.scale(2, 3), told) is UnknownWriteError
+        assert_no_thread_is_left(0.4)
+
+
+@pytest.mark.parametrize("drop_by_drop", [True, False])
+def test_a_handshake_that_dribbles_is_given_up_after_the_timeout(drop_by_drop):
+    """Nothing is sent before the connection stands, so nothing was written."""
+    record = b"\x16\x03\x03\x40\x00\x02"
+    with speaking(record, drop_by_drop=drop_by_drop) as port:
+        url = f"https://127.0.0.1:{port}"
+        target = target_of(connect(k.Configuration(host=url)), timeout=0.5)
+        if not drop_by_drop:
+            told = "TLS failed: unexpected eof while reading"
+            with pytest.raises(TargetReadError, match=f"no connection to {url}: {told}"):
+                target.read()
+            return
+        told = f"no connection to {url}: no answer within 0.5s"
+        assert assert_given_up(target.read, told) is TargetReadError
+        assert assert_given_up(lambda: target.scale(2, 3), told) is TargetWriteError
+        assert_no_thread_is_left(1.0)
+
+
+def test_a_full_backlog_is_given_up_after_the_timeout():
+    """A server that accepts nobody cannot hold us, and nothing was written."""
+    with (
+        closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener,
+        ExitStack() as open_,
+    ):
+        address = listener.getsockname()
+        for _ in range(4):
+            each = open_.enter_context(socket.socket())
+            each.setblocking(False)
+            each.connect_ex(address)
+        target = target_of(client_for(address[1]), timeout=0.5)
+        told = f"no connection to http://127.0.0.1:{address[1]}: no answer within 0.5s"
+        assert assert_given_up(lambda: target.scale(2, 3), told) is TargetWriteError
 
 
 @pytest.mark.parametrize("call", [lambda t: t.read(), lambda t: t.scale(2, 3)])
@@ -349,29 +512,62 @@ def test_a_hung_server_is_given_up_after_the_timeout(tmp_path, call):
         path = tmp_path / "kubeconfig"
         path.write_text(json.dumps(kubeconfig(silent.getsockname()[1])))
         target = target_of(load_client(str(path)), timeout=0.5)
+        kind = assert_given_up(lambda: call(target), "no answer within 0.5s")
+    assert kind in {TargetReadError, UnknownWriteError}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "connection closed without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "answer is cut short"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n99\r\na", "answer is cut short"),
+    ],
+)
+def test_a_closed_connection_is_told(answer, told):
+    """The server hangs up before or in the middle of its answer; what it did is not known."""
+    with speaking(answer, drop_by_drop=False) as port:
+        target = target_of(client_for(port))
+        with pytest.raises(TargetReadError) as read:
+            target.read()
+        with pytest.raises(UnknownWriteError) as write:
+            target.scale(2, 3)
+    assert str(read.value) == f"llm/ollama: cannot get deployments.apps: {told}"
+    assert str(write.value) == f"llm/ollama: cannot scale from 2 to 3: {told}"
+
+
+def test_no_token_is_told():
+    """A header that HTTP forbids is told without its value."""
+    configuration = k.Configuration(host="http://127.0.0.1:1")
+    configuration.api_key["BearerToken"] = "Bearer hunter2\nhunter3"
+    with pytest.raises(TargetReadError, match="characters that HTTP forbids") as error:
+        target_of(connect(configuration)).read()
+    assert "hunter" not in str(error.value)
+
+
+def test_targets_do_not_share_a_call():
+    """Targets in threads of their own use one client: the slow one does not hold the other."""
+    with (
+        answering(200, b'{"spec": {"replicas": 3}}') as quick,
+        speaking(b"", drop_by_drop=True) as port,
+    ):
+        slow = target_of(client_for(port), timeout=1.0)
+        failures = []
+
+        def read():
+            with pytest.raises(TargetReadError):
+                slow.read()
+            failures.append(True)
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
         began = time.monotonic()
-        with pytest.raises((TargetReadError, TargetWriteError), match="timed out"):
-            call(target)
-        assert 0.4 < time.monotonic() - began < 1.0
-
-
-def test_a_closed_connection_is_told():
-    """The server hangs up in the middle of its answer."""
-    with socket.socket() as rude:
-        rude.bind(("127.0.0.1", 0))
-        rude.listen()
-
-        def hang_up():
-            connection, _ = rude.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        with pytest.raises(TargetReadError):
-            target_of(client_for(rude.getsockname()[1])).read()
-        thread.join()
+        target_of(quick).scale(2, 3)
+        assert time.monotonic() - began < 0.9
+        for thread in threads:
+            thread.join()
+    assert failures == [True] * 4
 
 
 # --- every foreign exception --------------------------------------------------------------------
@@ -438,7 +634,19 @@ def kubeconfig(port, name="here") -> dict:
     }
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "{}", '{"kind": "Config"}'])
+@pytest.mark.parametrize("content", ["root:x:0:0:root:/root:/bin/sh\n", "{", "[1]", "7", "\x00"])
+def test_a_file_that_is_no_kubeconfig_is_called_so(tmp_path, content):
+    """Whatever the loader trips over."""
+    path = tmp_path / "passwd"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_client(str(path))
+    told = f"kubernetes: kubeconfig {path}: is not a kubeconfig; run in a cluster, set KUBECONFIG, "
+    assert str(error.value).startswith(told)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"kind": "Config"}'])
 def test_an_unusable_kubeconfig_is_refused_with_the_next_step(tmp_path, content):
     """One line: the file, what is wrong with it, what to do."""
     path = tmp_path / "kubeconfig"

@@ -360,6 +360,43 @@ def test_an_age_without_bounds_is_kept_in_the_calendar() -> None:
             assert ask(server.url, "a") == Samples(samples=(Sample(value=3.0, at=at),))
 
 
+@pytest.mark.parametrize("ages", [["NaN"], ["+Inf"], ["-Inf"], ["5", "NaN"], ["NaN", "5"]])
+def test_an_age_that_is_no_number_is_the_highest(ages: list[str]) -> None:
+    """Data of an unknown age is never fresh, whatever the ages of the rest."""
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        marker = request.partition(b"__age_")[2][:8].decode()
+        riders = [({f"__age_{marker}__": f"a{n}"}, age) for n, age in enumerate(ages)]
+        connection.sendall(http("200 OK", success(({}, "3"), *riders)))
+
+    with Server(answer) as server:
+        sample = Sample(value=3.0, at=NOW - timedelta(days=36_500))
+        assert ask(server.url, "a") == Samples(samples=(sample,))
+
+
+def test_a_source_is_shared_by_targets() -> None:
+    """Each thread gets the answers to its own queries, and no request is left behind."""
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        number = request.partition(b"query=vector%28%0A")[2].partition(b"%0A")[0].decode()
+        connection.sendall(http("200 OK", success(({}, number))))
+
+    answers: dict[int, list[object]] = {}
+    with Server(answer) as server:
+        source = PrometheusSource(server.url, timedelta(seconds=5))
+
+        def target(number: int) -> None:
+            query = MetricQuery(name="m", query=str(number))
+            answers[number] = [source.ask([query], NOW)["m"] for _ in range(5)]
+
+        threads = [threading.Thread(target=target, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == {n: [Samples(samples=(Sample(value=n, at=NOW),))] * 5 for n in range(6)}
+
+
 def test_a_query_that_cannot_be_parsed_is_not_sent() -> None:
     """A typing error costs no request and says what it is."""
     with Server(saying(b"")) as server:

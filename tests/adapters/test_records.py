@@ -4,11 +4,12 @@ import json
 import os
 import resource
 import signal
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from autoscaler.adapters.records import RecordsFile
+from autoscaler.adapters.records import RecordsFile, why_not
 from autoscaler.decision.record import Record, from_json
 from tests.cycles import UNREADABLE, report_of
 
@@ -109,3 +110,27 @@ def test_targets_share_the_file(tmp_path, complaints):
     for thread in threads:
         thread.join()
     assert len([json.loads(line) for line in path.read_text().splitlines()]) == 80
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/proc/records.jsonl", "No such file or directory"),
+        ("/nowhere/records.jsonl", "No such file or directory"),
+        ("/", "Is a directory"),
+        ("/dev/null/records.jsonl", "Not a directory"),
+    ],
+)
+def test_a_place_where_no_record_can_be_kept_is_known_before(path, told):
+    """By the reason that the daemon would tell."""
+    assert why_not(Path(path)) == told
+
+
+def test_looking_at_a_place_changes_nothing(tmp_path):
+    """No file is left behind, and none is touched."""
+    path = tmp_path / "records.jsonl"
+    assert why_not(path) == ""
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("a\n")
+    assert why_not(path) == ""
+    assert path.read_text() == "a\n"

@@ -1,19 +1,21 @@
 """Connecting, calling within a timeout, and the one place where foreign exceptions become ours."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from http.client import HTTPException
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from kubernetes import config
 from kubernetes.client import ApiClient, AppsV1Api, Configuration, V1Deployment
 from kubernetes.client.exceptions import ApiException, OpenApiException
 from kubernetes.config import ConfigException
+from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 from urllib3.exceptions import HTTPError
 
+from autoscaler.adapters.kubernetes.telling import has_causes, tell, tell_config
+from autoscaler.adapters.kubernetes.transport import AnswerError, BoundedRest, NotSentError
 from autoscaler.errors import (
     AutoscalerError,
     ConfigError,
@@ -21,15 +23,17 @@ from autoscaler.errors import (
     ForbiddenError,
     TargetReadError,
     TargetWriteError,
+    UnknownWriteError,
 )
 
-__all__ = ["ApiClient", "DeploymentClient", "Right", "load_client", "need"]
+__all__ = ["ApiClient", "DeploymentClient", "Right", "connect", "load_client", "need"]
 
 _TIMEOUT = timedelta(seconds=5)
-_SHOWN_CHARACTERS = 300
 
 # Everything that the client, what it stands on, and an answer of the wrong shape can raise.
 _FOREIGN = (
+    AnswerError,
+    NotSentError,
     OpenApiException,
     ConfigException,
     HTTPError,
@@ -39,6 +43,7 @@ _FOREIGN = (
     TypeError,
     AttributeError,
     LookupError,
+    RecursionError,
 )
 
 _T = TypeVar("_T")
@@ -60,14 +65,23 @@ def load_client(kubeconfig: str | None = None, context: str | None = None) -> Ap
                 _load_file(configuration)
         else:
             _load_file(configuration, config_file=kubeconfig, context=context)
-        configuration.retries = False
-        return ApiClient(configuration)
+        return connect(configuration)
     except Exception as error:  # the loaders let through what YAML, files and plug-ins raise
-        where = f"kubeconfig {kubeconfig}" if kubeconfig else "no service account and no kubeconfig"
+        is_named = kubeconfig or context
+        where = "kubeconfig" if is_named else "no usable service account, and kubeconfig"
         raise ConfigError(
-            f"kubernetes: {where}: {_first_line(error)}; run in a cluster, set KUBECONFIG, or name "
-            "a file with which `kubectl --kubeconfig FILE get pods` works"
+            f"kubernetes: {where} {kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION}: "
+            f"{tell_config(error)}; run in a cluster, set KUBECONFIG, or name a file with which "
+            "`kubectl --kubeconfig FILE get pods` works"
         ) from error
+
+
+def connect(configuration: Configuration) -> ApiClient:
+    """Return a client whose calls are bounded in time and size, and made once."""
+    configuration.retries = False
+    client = ApiClient(configuration)
+    client.rest_client = BoundedRest(configuration)
+    return client
 
 
 def _load_file(configuration: Configuration, **options: str | None) -> None:
@@ -98,7 +112,10 @@ class DeploymentClient:
     def __init__(
         self, *, namespace: str, deployment: str, client: ApiClient, timeout: timedelta = _TIMEOUT
     ) -> None:
-        """Talk to one Deployment through a client of `load_client`."""
+        """Talk to one Deployment through a client of `load_client`.
+
+        The timeout bounds each call as a whole, from the connection to the answer's last byte.
+        """
         self._namespace = namespace
         self._name = deployment
         self._client = client
@@ -110,7 +127,7 @@ class DeploymentClient:
         """Call the API, and refuse an answer that is not what was asked for."""
         answer = method(*args, _request_timeout=self._timeout, **options)
         if not isinstance(answer, expected):
-            raise TypeError(f"answered {type(answer).__name__} where {expected.__name__} belongs")
+            raise AnswerError(f"answer is {type(answer).__name__}, must be {expected.__name__}")
         return answer
 
     def _read_deployment(self) -> V1Deployment:
@@ -129,54 +146,29 @@ class DeploymentClient:
         try:
             yield
         except _FOREIGN as error:
-            message = f"{self._namespace}/{self._name}: {what}: {_tell(error)}"
+            message = f"{self._namespace}/{self._name}: {what}: {tell(error)}"
             raise _class_of(error, otherwise)(message) from error
 
 
 def need(value: _T | None) -> _T:
     """Insist on a part that the API always fills in and its types call optional."""
     if value is None:
-        raise ValueError("the answer lacks a part that every such object has")
+        raise AnswerError("answer lacks a part that every such object has")
     return value
 
 
 def _class_of(error: Exception, otherwise: type[AutoscalerError]) -> type[AutoscalerError]:
     """Choose our class for a failed write; a failed read has only one."""
-    if otherwise is not TargetWriteError or not isinstance(error, ApiException):
+    if otherwise is not TargetWriteError:
         return otherwise
-    if error.status == 403:
+    if isinstance(error, NotSentError):
+        return TargetWriteError
+    status = (error.status or 0) if isinstance(error, ApiException) else 0
+    if status == 403:
         return ForbiddenError
-    if error.status == 409 or (error.status == 422 and _is_failed_test(error)):
-        return ConflictError
-    return otherwise
-
-
-def _is_failed_test(error: ApiException) -> bool:
     # A patch that does not apply is Invalid without causes; an impossible value names its field.
-    details = _status_of(error).get("details")
-    return not (isinstance(details, Mapping) and details.get("causes"))
-
-
-def _status_of(error: ApiException) -> Mapping[str, Any]:
-    """Return the Status object that came with a refusal; empty where it is none."""
-    try:
-        status = json.loads(error.body or "")
-    except (TypeError, ValueError):
-        return {}
-    return status if isinstance(status, Mapping) else {}
-
-
-def _tell(error: Exception) -> str:
-    if isinstance(error, ApiException) and error.status:
-        said = _status_of(error).get("message") or error.reason
-        return f"HTTP {error.status}: {_one_line(said)}"
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    told = _one_line(error)
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__
-
-
-def _one_line(told: object) -> str:
-    return " ".join(str(told).split())[:_SHOWN_CHARACTERS]
+    if status == 409 or (status == 422 and not has_causes(error)):
+        return ConflictError
+    # Only a clear no says that nothing was written. A 5xx may come after the write, and so may
+    # everything that is no answer.
+    return TargetWriteError if 300 <= status < 500 else UnknownWriteError

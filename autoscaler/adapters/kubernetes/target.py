@@ -17,6 +17,7 @@ from kubernetes.client import (
 )
 
 from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
+from autoscaler.adapters.kubernetes.transport import AnswerError
 from autoscaler.decision.model import Pod
 from autoscaler.decision.words import PodPhase
 from autoscaler.errors import TargetWriteError
@@ -62,7 +63,8 @@ class KubernetesTarget(DeploymentClient):
     def scale(self, current: int, desired: int) -> None:
         """Set the replicas to `desired` if they still are `current`.
 
-        Raises ConflictError where they are not, ForbiddenError, TargetWriteError.
+        Raises ConflictError where they are not, ForbiddenError, TargetWriteError; where nobody
+        can tell whether the replicas are set now, UnknownWriteError.
         """
         # The API leaves a count of 0 out of the scale: there `null` is what the test meets.
         patch: list[dict[str, object]] = [
@@ -70,7 +72,7 @@ class KubernetesTarget(DeploymentClient):
             {"op": "replace" if current else "add", "path": "/spec/replicas", "value": desired},
         ]
         with self._translating(f"cannot scale from {current} to {desired}", TargetWriteError):
-            self._call(
+            scale = self._call(
                 V1Scale,
                 AppsV1Api(self._client).patch_namespaced_deployment_scale,
                 self._name,
@@ -78,6 +80,9 @@ class KubernetesTarget(DeploymentClient):
                 patch,
                 field_manager=_FIELD_MANAGER,
             )
+            told = (scale.spec.replicas if scale.spec else None) or 0
+            if told != desired:
+                raise AnswerError(f"answer has {told} replicas, must have {desired}")
 
     def _owns(self, pod: V1ObjectMeta) -> bool:
         name = f"{self._name}-{(pod.labels or {}).get(_HASH_LABEL)}"
