@@ -122,7 +122,7 @@ def _next(ended: Ended) -> str:
     program = _short(Path(sys.argv[0])) if sys.argv[0].endswith("autoscaler") else "autoscaler"
     if setup.fault is None:
         return f"{program} sandbox --fault {Fault.PROMETHEUS_OUTAGE}"
-    return f"{program} check --config {setup.config}"
+    return f"{program} check --offline --config {setup.config}"
 
 
 def _short(path: Path) -> str:
