@@ -102,12 +102,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def write_yaml(data: object) -> str:
-    """Write plain values as YAML, keys in the order given."""
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-    return text
-
-
 def _unquoted(told: str) -> str:
     """Leave out what the parser's message quotes of the document."""
     return _QUOTED.sub(

@@ -1,0 +1,8 @@
+"""For all tests."""
+
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no defect: properties are judged by what holds, not by how fast.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", parent=settings.get_profile("steady"), max_examples=3000)
+settings.load_profile("steady")
