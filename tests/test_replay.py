@@ -103,7 +103,7 @@ def test_time_must_rise(second):
         ("nonsense", "not JSON"),
         ("[" * 100_000, "not JSON: nested too deeply"),
         ('{"now": ' + "9" * 5000 + "}", "digits"),
-        ('{"ready": 1, "ready": 2}', "keys = 'ready', stands twice"),
+        ('{"ready": 1, "ready": 2}', 'keys = "ready", stands twice'),
         ("[" * 500 + "]" * 500, "must be an object"),
     ],
 )

@@ -1,5 +1,6 @@
 """How a value that cannot be is refused: field, value, rule, on one line."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,8 +19,16 @@ def shown(value: object, limit: int = 60) -> str:
     elif isinstance(value, int) and abs(value) > LARGEST * LARGEST:
         text = "a number of more than 18 digits"  # Python refuses to write endless ones
     else:
-        text = _JSON_WORDS.get(repr(value), repr(value))
+        text = _JSON_WORDS.get(
+            repr(value), _quoted(value) if isinstance(value, str) else repr(value)
+        )
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _quoted(text: str) -> str:
+    """Write a string as JSON does, with everything that is not printable escaped."""
+    known = json.dumps(text, ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in known)
 
 
 def require(ok: object, key: str, value: object, rule: str) -> None:

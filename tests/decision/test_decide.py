@@ -100,9 +100,9 @@ def test_a_healthy_cycle_within_tolerance_says_only_that():
         ({"metrics": ()}, "must name at least one metric"),
         (
             {"metrics": (QUEUE, QUEUE)},
-            "metrics = 'queue_depth', stands twice",
+            'metrics = "queue_depth", stands twice',
         ),
-        ({"hold_limit": seconds(-1)}, "hold_limit = '-1 day, 23:59:59', must not be negative"),
+        ({"hold_limit": seconds(-1)}, 'hold_limit = "-1 day, 23:59:59", must not be negative'),
         ({"pending_limit": seconds(-1)}, "pending_limit"),
         ({"conflict_hold": seconds(-1)}, "conflict_hold"),
     ],
