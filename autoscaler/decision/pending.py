@@ -22,8 +22,8 @@ def runnable(cycle: Cycle) -> int | None:
     stuck = sum(_stuck(cycle, pod) for pod in pods)
     if not stuck:
         return None
-    alive = sum(not pod.deleting and pod.phase in _ALIVE and not _stuck(cycle, pod) for pod in pods)
-    return min(cycle.current, max(1, cycle.current - stuck, alive))
+    alive = sum(not pod.deleting and pod.phase in _ALIVE for pod in pods)  # the stuck among them
+    return min(cycle.current, max(1, cycle.current - stuck, alive - stuck))
 
 
 def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:

@@ -7,7 +7,7 @@ moves the least (HPA's rule).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import isfinite
 
@@ -88,17 +88,8 @@ def _read(metric: Metric, policy: Policy, state: ScalingState, observation: Obse
         since = None  # only a whole answer ends the clock
     elif reading.missing and since is None:
         since = observation.now
-    return Reading(
-        metric=metric,
-        missing=reading.missing,
-        detail=reading.detail,
-        load=reading.load,
-        counted=reading.counted,
-        lacking=reading.lacking,
-        age=reading.age,
-        since=since,
-        expired=since is not None and observation.now - since >= policy.hold_limit,
-    )
+    expired = since is not None and observation.now - since >= policy.hold_limit
+    return replace(reading, since=since, expired=expired)
 
 
 def _judge(metric: Metric, observation: Observation) -> Reading:

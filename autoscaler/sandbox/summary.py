@@ -1,7 +1,7 @@
 """What a run was and what each lane came to. Times are simulated seconds from its start."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -83,7 +83,8 @@ def summarise(
 ) -> LaneSummary:
     """Put one lane into figures; `replicas` are the pods that exist, as steps."""
     ended = Counter(outcome.result for outcome in outcomes)
-    waits, firsts = list(_waits(outcomes)), list(_firsts(outcomes))
+    waits = list(_seconds(outcomes, lambda outcome: outcome.wait_s))
+    firsts = list(_seconds(outcomes, lambda outcome: outcome.first_s))
     return LaneSummary(
         name=name,
         requests=len(outcomes),
@@ -99,20 +100,13 @@ def summarise(
     )
 
 
-def _waits(outcomes: Sequence[Outcome]) -> Iterator[float]:
+def _seconds(outcomes: Sequence[Outcome], of: Callable[[Outcome], float | None]) -> Iterator[float]:
+    """Yield what was measured of each; who gave up counts with the time waited."""
     for outcome in outcomes:
-        if outcome.result is Result.GAVE_UP:
-            yield outcome.finished_s - outcome.arrival_s
-        elif outcome.wait_s is not None:
-            yield outcome.wait_s
-
-
-def _firsts(outcomes: Sequence[Outcome]) -> Iterator[float]:
-    for outcome in outcomes:
-        if outcome.result is Result.GAVE_UP:
-            yield outcome.finished_s - outcome.arrival_s
-        elif outcome.first_s is not None:
-            yield outcome.first_s
+        gave_up = outcome.result is Result.GAVE_UP
+        seconds = outcome.finished_s - outcome.arrival_s if gave_up else of(outcome)
+        if seconds is not None:
+            yield seconds
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
