@@ -7,7 +7,7 @@ WORKDIR /src
 RUN python3 -m venv /opt/autoscaler
 COPY requirements.lock ./
 RUN /opt/autoscaler/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
-      --require-hashes -r requirements.lock
+      --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY autoscaler ./autoscaler
 # The package is pure Python: put in place beside its dependencies, no builder needed.

@@ -17,6 +17,8 @@ fi
 echo "making $venv"
 rm -rf "$venv"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+# The lock is complete: left to resolve, pip would look for what `coverage[toml]` asks for among releases
+# newer than the lock, and refuse them for want of a hash.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 echo "ready: $venv/bin/autoscaler"
