@@ -169,6 +169,12 @@ def _job(shipped: Mapping[str, Any], settings: MonitoringSettings) -> dict[str, 
     # A time limit is not divided, but Prometheus wants it within the interval.
     limit: timedelta = min(map(parse_duration, (job["scrape_timeout"], job["scrape_interval"])))
     job["scrape_timeout"] = format_duration(limit)
+    # No pods but the stack's run here, whatever its namespace is called.
+    job["metric_relabel_configs"] = [
+        rule
+        for rule in shipped.get("metric_relabel_configs", ())
+        if rule["source_labels"] != ["namespace"]
+    ]
     if name in settings.paths:
         job["metrics_path"] = settings.paths[name]
     here = f"{LOOPBACK}:{settings.port}" if name == _ITSELF else settings.targets[name]
