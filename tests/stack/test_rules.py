@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 
 import promql_parser
@@ -148,6 +149,14 @@ def test_how_long_one_waits_follows_from_how_many_do(record, given, expected, tm
     """Little's law, where HAProxy's own averages are of no use."""
     test = _test(given, record, [{"labels": record, "value": expected}])
     promtool("test", "rules", _file(tmp_path, test))
+
+
+def test_the_operators_object_has_the_same_rules():
+    """It is written from the two files by a command, and is up to date."""
+    command = runpy.run_path(str(ROOT / "scripts" / "prometheusrule.py"))
+    written = command["WRITTEN"].read_text()
+    assert written == command["render"](), "run scripts/prometheusrule.py"
+    assert yaml.safe_load(written)["spec"]["groups"] == groups()
 
 
 def _unit_test(case):
