@@ -13,7 +13,7 @@ PAUSE = "registry.k8s.io/pause:3.10"
 CONTAINER = "/kubepods/pod1/c1"
 
 
-def keeps(job, name, **labels):
+def keeps(job, name, /, **labels):
     """Tell whether the job's rules keep a series, as Prometheus applies them: whole matches."""
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     (shipped,) = [one for one in config["scrape_configs"] if one["job_name"] == job]
