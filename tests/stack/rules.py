@@ -72,6 +72,12 @@ def rising(per_step: float, begin: float = 0) -> str:
     return f"{begin}+{per_step}x{STEPS}"
 
 
+def hung(minutes: float) -> str:
+    """Write the time of the last decision, where that was so many minutes ago."""
+    last = int(2 * minutes)
+    return f"0+30x{STEPS - last} {30 * (STEPS - last)}x{last - 1}"
+
+
 # --- series -------------------------------------------------------------------------------------
 
 
@@ -192,7 +198,13 @@ def conflict(value: str) -> Given:
     return {f'autoscaler_decision_reason{{{TARGET}, reason="Conflict"}}': value}
 
 
-IDLE, BUSY = rising(0.1), rising(20)
+def failures(group: str, value: str) -> Given:
+    """Count the evaluations of a group's rules that failed."""
+    return {f'prometheus_rule_evaluation_failures_total{{rule_group="/a/b.yml;{group}"}}': value}
+
+
+GROUP = "/a/b.yml;ollama-chat"
+IDLE, BUSY = rising(0.03 * 30), rising(0.7 * 30)
 """CPU of a replica that is only checked, and of one that works: cores times 30 seconds."""
 AT_MAXIMUM = autoscaler(desired_replicas=steady(6), max_replicas=steady(6))
 BELOW_MAXIMUM = autoscaler(desired_replicas=steady(4), max_replicas=steady(6))
@@ -212,21 +224,30 @@ CASES = (
         "switched off by a person",
         NO_REPLICA | deployment("ollama", steady(0), steady(0)),
     ),
+    silent(
+        "NoReplicaUp", "they start", {'haproxy_backend_active_servers{proxy="ollama"}': "1x55 0x4"}
+    ),
     silent("NoReplicaUp", "one is up", {'haproxy_backend_active_servers{proxy="ollama"}': "1x60"}),
-    fires("RequestsFail", "one in ten", answers(rising(9), rising(1))),
-    silent("RequestsFail", "one in a hundred", answers(rising(99), rising(1))),
-    silent("RequestsFail", "a few, once", answers("1+0x55 2+0x4", "0x54 3x5")),
-    fires("QueueNotDraining", "scaling does not help", waiting(steady(2)) | BELOW_MAXIMUM),
+    fires("RequestsFail", "seven of a hundred", answers(rising(9), rising(0.7))),
+    silent("RequestsFail", "three of a hundred", answers(rising(97), rising(3))),
+    silent("RequestsFail", "one a minute and a half", answers(rising(2), rising(0.33))),
+    silent("RequestsFail", "many at once", answers(rising(9), "0x53 20x6")),
+    fires("QueueNotDraining", "scaling does not help", waiting(steady(1)) | BELOW_MAXIMUM),
     fires("QueueNotDraining", "the autoscaler is gone", waiting(steady(2))),
     silent("QueueNotDraining", "at the maximum", waiting(steady(2)) | AT_MAXIMUM),
     silent("QueueNotDraining", "empty now and then", waiting("2x50 0 2x9") | BELOW_MAXIMUM),
-    silent("QueueNotDraining", "a burst", waiting(lately(0, 5, 9)) | BELOW_MAXIMUM),
+    silent("QueueNotDraining", "a burst", waiting(lately(0, 5, 12)) | BELOW_MAXIMUM),
     fires(
         "ReplicaStuck",
         "two requests, one works",
         replicas(a=BUSY, b=IDLE) | slots(steady(1), steady(1)),
     ),
     silent("ReplicaStuck", "both work", replicas(a=BUSY, b=BUSY) | slots(steady(1), steady(1))),
+    silent(
+        "ReplicaStuck",
+        "one works slowly",
+        replicas(a=BUSY, b=rising(0.07 * 30)) | slots(steady(1), steady(1)),
+    ),
     silent(
         "ReplicaStuck",
         "one has nothing to do",
@@ -273,6 +294,11 @@ CASES = (
         "taken back by the autoscaler",
         {f'kube_pod_status_unschedulable{{namespace="llm", pod="{A}"}}': "_x40 1x11 stale"},
     ),
+    silent(
+        "PodUnschedulable",
+        "room is being made",
+        {f'kube_pod_status_unschedulable{{namespace="llm", pod="{A}"}}': "_x45 1x14"},
+    ),
     fires("PodRestarting", "three times", restarts(A, "0x20 1x10 2x10 3x20"), pod=A),
     silent("PodRestarting", "twice", restarts(A, "0x20 1x10 2x30")),
     silent("PodRestarting", "long ago", restarts(A, steady(40))),
@@ -291,6 +317,7 @@ CASES = (
     silent("PodMemoryNearLimit", "for a short time", memory(A, lately(50, 97, 10))),
     fires("PodThrottled", "four slices of five", periods(A, rising(240)), pod=A),
     silent("PodThrottled", "two slices of five", periods(A, rising(120))),
+    silent("PodThrottled", "for a short time", periods(A, "0x39 0+240x20")),
     fires(
         "ModelsNotFetched",
         "the Job has given up",
@@ -305,10 +332,11 @@ CASES = (
         "again and again",
         restarts("ollama-models-9h7-x7k2p", "0x20 1x10 2x10 3x20"),
     ),
-    silent("ModelsNotFetched", "one broken line", restarts("ollama-models-9h7-x7k2p", "0x20 1x40")),
+    silent("ModelsNotFetched", "a bad line", restarts("ollama-models-9h7-x7k2p", "0x20 2x40")),
     silent("ModelsNotFetched", "another pod", restarts(A, "0x20 1x10 2x10 3x20")),
     fires("MachineMemoryFull", "97 %", machine(steady(97)), instance="minikube"),
     silent("MachineMemoryFull", "90 %", machine(steady(90))),
+    silent("MachineMemoryFull", "for a short time", machine(lately(50, 97, 5))),
     fires(
         "MachineDiskFull",
         "95 %",
@@ -324,23 +352,34 @@ CASES = (
         device="overlay_0-50",
     ),
     silent("MachineDiskFull", "85 %", disk("/dev/nvme0n1p2", steady(85))),
+    silent("MachineDiskFull", "a download", disk("/dev/nvme0n1p2", lately(50, 95, 10))),
     silent("MachineDiskFull", "a read-only image", disk("/dev/loop7", steady(100))),
     fires("VolumeFilling", "5 % left", volume(steady(5)), persistentvolumeclaim="open-webui-data"),
-    silent("VolumeFilling", "20 % left", volume(steady(20))),
+    silent("VolumeFilling", "15 % left", volume(steady(15))),
+    silent("VolumeFilling", "for a short time", volume(lately(50, 5, 10))),
     fires("AutoscalerDown", "it is not found", {}),
     silent("AutoscalerDown", "a restart", up("autoscaler", lately(1, 0, 3))),
     fires(
         "AutoscalerStalled",
         "it hangs",
-        autoscaler(last_decision_timestamp_seconds="0+30x30 900x30"),
+        autoscaler(last_decision_timestamp_seconds=hung(8)),
         **WHO,
     ),
     fires(
         "AutoscalerStalled",
         "it has never been able to read",
-        autoscaler(consecutive_failures=rising(6)),
+        autoscaler(consecutive_failures=steady(1)),
         **WHO,
     ),
+    silent(
+        "AutoscalerStalled", "four minutes", autoscaler(last_decision_timestamp_seconds=hung(4.5))
+    ),
+    silent(
+        "AutoscalerStalled",
+        "not yet for long",
+        autoscaler(last_decision_timestamp_seconds=hung(6.5)),
+    ),
+    silent("AutoscalerStalled", "a start", autoscaler(consecutive_failures=steady(0))),
     silent(
         "AutoscalerStalled",
         "its writes fail",
@@ -350,13 +389,18 @@ CASES = (
     fires(
         "AutoscalerCannotWrite",
         "each cycle fails",
-        autoscaler(consecutive_failures=rising(6, 1), desired_replicas=steady(4)),
+        autoscaler(consecutive_failures=steady(1), desired_replicas=steady(4)),
         **WHO,
     ),
     silent(
         "AutoscalerCannotWrite",
         "a failure now and then",
         autoscaler(consecutive_failures="0 1x8 " * 6, desired_replicas=steady(4)),
+    ),
+    silent(
+        "AutoscalerCannotWrite",
+        "the first cycle failed",
+        autoscaler(consecutive_failures="_x59 1x1", desired_replicas="_x59 4x1"),
     ),
     silent(
         "AutoscalerCannotWrite",
@@ -374,7 +418,8 @@ CASES = (
     ),
     silent("AutoscalerMetricMissing", "fresh", quality(Fresh=steady(1), Empty=steady(0))),
     silent("AutoscalerMetricMissing", "a restart of Prometheus", quality(Fresh=lately(1, 0, 5))),
-    fires("AutoscalerAtMaximum", "people wait", waiting(steady(3)) | AT_MAXIMUM, **WHO),
+    fires("AutoscalerAtMaximum", "one waits", waiting(steady(1)) | AT_MAXIMUM, **WHO),
+    silent("AutoscalerAtMaximum", "a burst", waiting(lately(0, 3, 17)) | AT_MAXIMUM),
     silent("AutoscalerAtMaximum", "nobody waits", waiting(steady(0)) | AT_MAXIMUM),
     silent("AutoscalerAtMaximum", "more are allowed", waiting(steady(3)) | BELOW_MAXIMUM),
     fires("TargetDown", "no answer", up("kubelet", steady(0)), job="kubelet", instance="a"),
@@ -388,20 +433,13 @@ CASES = (
         namespace="llm",
     ),
     silent("PodMetricsMissing", "all there", replicas(a=IDLE)),
-    fires(
-        "RulesFail",
-        "each time",
-        {'prometheus_rule_evaluation_failures_total{rule_group="/a/b.yml;ollama-chat"}': rising(2)},
-        rule_group="/a/b.yml;ollama-chat",
-    ),
     silent(
-        "RulesFail",
-        "somebody else's rules",
-        {'prometheus_rule_evaluation_failures_total{rule_group="/a/b.yml;other"}': rising(2)},
+        "PodMetricsMissing",
+        "a restart",
+        {series: "1x50 stale" if "cpu" in series else "1x60" for series in replicas(a=IDLE)},
     ),
-    silent(
-        "RulesFail",
-        "never",
-        {'prometheus_rule_evaluation_failures_total{rule_group="/a/b.yml;ollama-chat"}': steady(0)},
-    ),
+    fires("RulesFail", "again and again", failures("ollama-chat", rising(0.09)), rule_group=GROUP),
+    silent("RulesFail", "somebody else's rules", failures("other", rising(2))),
+    silent("RulesFail", "once", failures("ollama-chat", "0x50 1x9")),
+    silent("RulesFail", "never", failures("ollama-chat", steady(0))),
 )
