@@ -1,1 +1,1 @@
-"""What is under deploy/."""
+"""The manifests, and what is in them."""
