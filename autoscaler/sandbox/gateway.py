@@ -17,6 +17,7 @@ from autoscaler.sandbox.processes import LOOPBACK, Child, Command, free_port, un
 CONFIG = Path(__file__).parents[2] / "deploy" / "gateway" / "haproxy.cfg"
 PROXY = "ollama"
 """The backend that runs models, as its metrics are labelled."""
+_TEMPLATE = re.compile(rf"^\s*server-template {PROXY} (\d+) ", re.MULTILINE)
 _DEFAULT = re.compile(r"^\s*presetenv\s+(\S+)\s+(\S+)\s*$", re.MULTILINE)
 _START_SECONDS = 10.0
 _REQUEST = aiohttp.ClientTimeout(total=2.0)
@@ -25,6 +26,11 @@ _REQUEST = aiohttp.ClientTimeout(total=2.0)
 def defaults(config: Path = CONFIG) -> dict[str, str]:
     """Read the variables of the configuration file and their defaults, from the file itself."""
     return dict(_DEFAULT.findall(config.read_text()))
+
+
+def most_replicas(config: Path = CONFIG) -> int:
+    """Read how many replicas the gateway has a place for, draining ones included."""
+    return int(_TEMPLATE.findall(config.read_text())[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class GatewaySettings:
     """Variables of the configuration file, addresses apart."""
     port: int = field(default_factory=free_port)
     stats_port: int = field(default_factory=free_port)
+    outside_port: int = field(default_factory=free_port)
+    """Opened where the environment has GATEWAY_API_KEY."""
     config: Path = CONFIG
     program: str = "haproxy"
 
@@ -69,6 +77,11 @@ class Gateway:
         return f"http://{LOOPBACK}:{self._settings.port}"
 
     @property
+    def outside_url(self) -> str:
+        """Where clients from outside send theirs, where a key is set."""
+        return f"http://{LOOPBACK}:{self._settings.outside_port}"
+
+    @property
     def stats_address(self) -> str:
         """Return `host:port` of /metrics, /stats and /healthz."""
         return f"{LOOPBACK}:{self._settings.stats_port}"
@@ -77,6 +90,7 @@ class Gateway:
         """Start it and wait until it listens. Raises SandboxError."""
         self._starts += 1
         settings = self._settings
+        own = f"abns@gateway-{os.getpid()}-{settings.port}-{self._starts}"
         command = Command(
             name=f"haproxy ({settings.name})",
             argv=(settings.program, "-db", "-f", str(settings.config)),
@@ -84,7 +98,9 @@ class Gateway:
                 **settings.environment,
                 "GATEWAY_BIND": f"{LOOPBACK}:{settings.port}",
                 "GATEWAY_STATS_BIND": f"{LOOPBACK}:{settings.stats_port}",
-                "GATEWAY_HOLD_SOCKET": f"abns@gateway-{os.getpid()}-{settings.port}-{self._starts}",
+                "GATEWAY_OUTSIDE_BIND": f"{LOOPBACK}:{settings.outside_port}",
+                "GATEWAY_TASKS_SOCKET": f"{own}-tasks",
+                "GATEWAY_HOLD_SOCKET": f"{own}-hold",
             },
             log=settings.directory / f"haproxy-{settings.name}.log",
         )

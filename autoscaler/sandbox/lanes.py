@@ -24,7 +24,6 @@ _CPU_LIMIT = "2"
 # free until its replica listens, so two that look at the same time would share a replica.
 _FIRST_NET, _NETS, _NETS_PER_RUN = 16, 208, 4
 _POLL_SECONDS = 0.1
-_TEMPLATE_SIZE = "GATEWAY_REPLICAS_MAX"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,6 @@ class StackSettings:
     """`host:port` of the DNS responder."""
     namespace: str
     deployment: str
-    max_replicas: int
 
     @property
     def replica_args(self) -> tuple[str, ...]:
@@ -201,8 +199,6 @@ def _gateway(settings: StackSettings, name: str, host: str, speed: float) -> Gat
     if speed != settings.speed:
         for kept in ("GATEWAY_RESOLVE_INTERVAL", "GATEWAY_CHECK_INTERVAL"):
             variables[kept] = shipped[kept]
-    # Draining pods keep their slot for a while, so there must be room beside the largest size.
-    size = max(int(shipped[_TEMPLATE_SIZE]), 2 * settings.max_replicas)
     return Gateway(
         GatewaySettings(
             name=name,
@@ -211,9 +207,7 @@ def _gateway(settings: StackSettings, name: str, host: str, speed: float) -> Gat
                 **variables,
                 "GATEWAY_DNS": settings.dns,
                 "GATEWAY_REPLICAS_NAME": host,
-                "GATEWAY_REPLICAS_PORT": str(REPLICA_PORT),
                 "GATEWAY_SLOTS": str(SLOTS),
-                _TEMPLATE_SIZE: str(size),
             },
         )
     )

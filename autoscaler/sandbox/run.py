@@ -96,6 +96,12 @@ def _setup(options: SandboxOptions) -> Setup:
     settings = load(config, {})
     if len(settings.targets) != 1:
         raise ConfigError(f"{config}: targets = {len(settings.targets)}, must be 1 for the sandbox")
+    most, places = settings.targets[0].max_replicas, gateway.most_replicas()
+    if most > places:
+        raise ConfigError(
+            f"{config}: targets[0].max_replicas = {most}, must be at most {places}:"
+            f" {gateway.CONFIG} has a place for so many replicas"
+        )
     profile = profile_named(options.profile or PROFILE)
     traffic = _traffic(options, profile)
     out = options.out or OUT

@@ -13,6 +13,7 @@ from autoscaler.sandbox.cycles import CycleLog
 from autoscaler.sandbox.daemon_process import Places, Plan
 from autoscaler.sandbox.dns import DnsResponder
 from autoscaler.sandbox.faults import Fault, Injected, Injector
+from autoscaler.sandbox.kube.runtime import REPLICA_PORT
 from autoscaler.sandbox.lanes import SLOTS, FixedLane, ScaledLane, StackSettings
 from autoscaler.sandbox.live import Frame, PodFrame, Screen
 from autoscaler.sandbox.load import Lane, Load, LoadSettings
@@ -164,7 +165,7 @@ async def start(setup: Setup, screen: Screen, ending: AsyncExitStack) -> Stack:
     lanes: list[ScaledLane | FixedLane] = [lane, *fixed]
     for one in lanes:
         ending.push_async_callback(one.stop)
-        dns.add(one.host, one.addresses)
+        dns.add(one.host, REPLICA_PORT, one.addresses)
     replicas = least + sum(size.replicas for size in fixed)
     say(f"starting {replicas} replicas, {1 + len(fixed)} gateways, Prometheus and the daemon")
     await lane.start(least)
@@ -213,7 +214,6 @@ def _common(setup: Setup, dns: DnsResponder) -> StackSettings:
         dns=dns.address,
         namespace=target.namespace,
         deployment=target.deployment,
-        max_replicas=target.max_replicas,
     )
 
 

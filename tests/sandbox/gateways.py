@@ -63,7 +63,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(directory: Path, replicas: int = 2, speed: float = 10.0) -> AsyncIterator[Rig]:
+async def rig(
+    directory: Path, replicas: int = 2, speed: float = 10.0, **variables: str
+) -> AsyncIterator[Rig]:
     """Start a gateway whose timers are divided by `speed`, and wait for its replicas."""
     port = free_port()
     dns = DnsResponder()
@@ -76,7 +78,7 @@ async def rig(directory: Path, replicas: int = 2, speed: float = 10.0) -> AsyncI
             environment={
                 **divide_gateway(defaults(), speed),
                 "GATEWAY_DNS": dns.address,
-                "GATEWAY_REPLICAS_PORT": str(port),
+                **variables,
             },
         )
     )
@@ -86,7 +88,7 @@ async def rig(directory: Path, replicas: int = 2, speed: float = 10.0) -> AsyncI
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
         ready = Rig(gateway=gateway, session=session, runtime=runtime, port=port)
-        dns.add(NAME, lambda: ready.addresses)
+        dns.add(NAME, port, lambda: ready.addresses)
         try:
             await gateway.start()
             ready.addresses += await asyncio.gather(*(ready.replica() for _ in range(replicas)))

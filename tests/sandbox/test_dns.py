@@ -30,7 +30,7 @@ async def _ask(responder: DnsResponder, name: str, kind: str = "A") -> DNSRecord
 async def test_answers_with_the_addresses_of_the_moment(responder):
     """Each answer is what the zone's function tells at that time, with a TTL of a second."""
     addresses = ["127.77.0.1", "127.77.0.2"]
-    responder.add(NAME, lambda: addresses)
+    responder.add(NAME, 11434, lambda: addresses)
     first = await _ask(responder, NAME)
     addresses.pop()
     second = await _ask(responder, NAME)
@@ -39,16 +39,29 @@ async def test_answers_with_the_addresses_of_the_moment(responder):
     assert {record.ttl for record in first.rr} == {TTL_S}
 
 
-async def test_name_without_addresses_is_empty_and_no_error(responder):
-    """A Service without ready pods is NOERROR without records, as in a cluster."""
-    responder.add(NAME, list)
-    answer = await _ask(responder, NAME)
-    assert (answer.header.rcode, answer.rr) == (RCODE.NOERROR, [])
+async def test_service_record_carries_port_and_address(responder):
+    """A port's SRV records come with the addresses of their targets, so one question is enough."""
+    responder.add(NAME, 11434, lambda: ["127.77.0.1", "127.77.0.2"])
+    answer = await _ask(responder, f"_http._tcp.{NAME}", "SRV")
+    targets = {str(record.rdata.target).rstrip("."): record.rdata.port for record in answer.rr}
+    assert targets == {f"127-77-0-1.{NAME}": 11434, f"127-77-0-2.{NAME}": 11434}
+    assert {str(record.rname).rstrip("."): str(record.rdata) for record in answer.ar} == {
+        f"127-77-0-1.{NAME}": "127.77.0.1",
+        f"127-77-0-2.{NAME}": "127.77.0.2",
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), [(NAME, "A"), (f"_http._tcp.{NAME}", "SRV")])
+async def test_service_without_addresses_does_not_exist(responder, name, kind):
+    """A Service without ready pods is NXDOMAIN, as CoreDNS has it for a headless one."""
+    responder.add(NAME, 11434, list)
+    answer = await _ask(responder, name, kind)
+    assert (answer.header.rcode, answer.rr) == (RCODE.NXDOMAIN, [])
 
 
 async def test_other_kinds_of_record_are_empty(responder):
     """An AAAA query for a known name is NOERROR without records: the pods have IPv4 only."""
-    responder.add(NAME, lambda: ["127.77.0.1"])
+    responder.add(NAME, 11434, lambda: ["127.77.0.1"])
     answer = await _ask(responder, NAME, "AAAA")
     assert (answer.header.rcode, answer.rr, answer.q.qtype) == (RCODE.NOERROR, [], QTYPE.AAAA)
 
@@ -61,15 +74,16 @@ async def test_unknown_name_does_not_exist(responder):
 
 async def test_case_of_a_name_does_not_matter(responder):
     """Resolvers that mix the case of a name get the same answer."""
-    responder.add(NAME, lambda: ["127.77.0.1"])
+    responder.add(NAME, 11434, lambda: ["127.77.0.1"])
     assert len((await _ask(responder, NAME.upper())).rr) == 1
 
 
-async def test_all_replicas_of_a_large_deployment_fit_into_one_answer(responder):
-    """Forty addresses come over UDP untruncated."""
-    responder.add(NAME, lambda: [f"127.77.0.{number}" for number in range(1, 41)])
-    answer = await _ask(responder, NAME)
-    assert (len(answer.rr), answer.header.tc) == (40, 0)
+async def test_as_many_replicas_as_the_gateway_has_slots_fit_into_one_answer(responder):
+    """Their records come over UDP untruncated, in what the gateway says that it accepts."""
+    responder.add(NAME, 11434, lambda: [f"127.177.100.{number}" for number in range(100, 132)])
+    answer = await _ask(responder, f"_http._tcp.{NAME}", "SRV")
+    assert (len(answer.rr), len(answer.ar), answer.header.tc) == (32, 32, 0)
+    assert len(answer.pack()) < 8192
 
 
 async def test_garbage_is_ignored(responder):
@@ -81,5 +95,5 @@ async def test_garbage_is_ignored(responder):
     )
     transport.sendto(b"\x00")
     transport.close()
-    responder.add(NAME, lambda: ["127.77.0.1"])
+    responder.add(NAME, 11434, lambda: ["127.77.0.1"])
     assert len((await _ask(responder, NAME)).rr) == 1

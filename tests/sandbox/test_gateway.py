@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from autoscaler.sandbox.gateway import CONFIG, defaults, read_slots
+from autoscaler.sandbox.gateway import CONFIG, defaults, most_replicas, read_slots
 from autoscaler.sandbox.timescale import divide_gateway
 from tests.sandbox.gateways import ANSWER, PROGRAM, question, rig
 from tests.sandbox.replicas import until
@@ -138,22 +139,153 @@ async def test_dead_replica_costs_no_further_request(tmp_path):
         assert await asyncio.gather(*(stack.chat(1) for _ in range(6))) == [200] * 6
 
 
+TASK = {"X-OpenWebUI-Task": "title_generation"}
+PERSON = {"X-OpenWebUI-Task": ""}
+
+
 async def test_person_passes_a_background_task(tmp_path):
     """A request that names its task waits behind one that does not."""
     async with rig(tmp_path, replicas=1) as stack:
         order = []
 
-        async def ask(name, **headers):
+        async def ask(name, headers):
             await stack.chat(ANSWER // 10, **headers)
             order.append(name)
 
         first = asyncio.create_task(stack.chat(ANSWER // 2))
         await stack.slots(lambda slots: slots.running == 1)
-        task = asyncio.create_task(ask("task", **{"X-OpenWebUI-Task": "title_generation"}))
+        task = asyncio.create_task(ask("task", TASK))
         await stack.slots(lambda slots: slots.queued == 1)
-        person = asyncio.create_task(ask("person", **{"X-OpenWebUI-Task": ""}))
+        person = asyncio.create_task(ask("person", PERSON))
         await asyncio.gather(first, task, person)
         assert order == ["person", "task"]
+
+
+async def test_background_tasks_raise_the_demand_by_one_at_the_most(tmp_path):
+    """Three tasks on two idle replicas take one of them, one after the other; all are served."""
+    async with rig(tmp_path) as stack:
+        asked = [asyncio.create_task(stack.chat(ANSWER // 3, **TASK)) for _ in range(3)]
+        most = 0
+        while not all(one.done() for one in asked):
+            slots = await stack.slots(lambda _: True)
+            most = max(most, slots.running + slots.queued)
+            await asyncio.sleep(0.01)
+        assert most == 1
+        assert await asyncio.gather(*asked) == [200] * 3
+
+
+async def test_background_tasks_do_not_delay_a_person_on_an_idle_replica(tmp_path):
+    """While tasks hold one place, a person is answered by the other replica at once."""
+    async with rig(tmp_path) as stack:
+        asked = [asyncio.create_task(stack.chat(4 * ANSWER, **TASK)) for _ in range(3)]
+        await stack.slots(lambda slots: slots.running == 1)
+        assert await asyncio.wait_for(stack.chat(ANSWER // 10, **PERSON), 1) == 200
+        for one in asked:
+            one.cancel()
+        await stack.slots(lambda slots: (slots.running, slots.queued) == (0, 0), within_s=1)
+        assert await stack.chat(1, **TASK) == 200
+
+
+async def test_chat_returns_to_its_replica(tmp_path):
+    """Turns of one chat meet the same replica, whichever was used since by others."""
+    async with rig(tmp_path) as stack:
+        for _ in range(2):
+            homes = {chat: [await served_by(stack, chat)] for chat in ("a", "b", "c")}
+            for chat in ("c", "a", "b", "b", "c", "a"):
+                homes[chat].append(await served_by(stack, chat))
+            assert {chat: len(set(homes[chat])) for chat in homes} == dict.fromkeys("abc", 1)
+
+
+async def test_chat_goes_elsewhere_when_its_replica_is_busy(tmp_path):
+    """Affinity leaves no replica idle: one whose own is busy is answered by the other."""
+    async with rig(tmp_path) as stack:
+        home = await served_by(stack, "a")
+        busy = asyncio.create_task(stack.chat(4 * ANSWER, **{"X-OpenWebUI-Chat-Id": "a"}))
+        await stack.slots(lambda slots: slots.by_address.get(f"{home}:{stack.port}") == 1)
+        other = await asyncio.wait_for(served_by(stack, "a"), 1)
+        assert other != home
+        busy.cancel()
+
+
+async def test_many_turns_of_one_chat_use_every_replica(tmp_path):
+    """Four requests of one chat at once on two replicas: two run and two wait for any of them."""
+    async with rig(tmp_path) as stack:
+        chat = {"X-OpenWebUI-Chat-Id": "a"}
+        asked = [asyncio.create_task(stack.chat(**chat)) for _ in range(4)]
+        slots = await stack.slots(lambda slots: slots.queued + slots.running == 4)
+        assert (slots.queued, slots.running) == (2, 2)
+        assert await asyncio.gather(*asked) == [200] * 4
+
+
+async def test_background_task_moves_no_chat(tmp_path):
+    """A task carries its chat's id, but where it ran is not where the chat returns to."""
+    async with rig(tmp_path) as stack:
+        home = await served_by(stack, "a")
+        person = asyncio.create_task(stack.chat(ANSWER, **{"X-OpenWebUI-Chat-Id": "a"}))
+        await stack.slots(lambda slots: slots.running == 1)
+        await stack.chat(1, **TASK, **{"X-OpenWebUI-Chat-Id": "a"})
+        await person
+        assert await served_by(stack, "a") == home
+
+
+def test_every_slot_can_have_a_chat_return_to_it():
+    """There is one rule for each slot that the template makes."""
+    rules = [line.split() for line in CONFIG.read_text().splitlines() if " use-server " in line]
+    slots = range(1, most_replicas() + 1)
+    assert [(rule[1], rule[7]) for rule in rules] == [(f"ollama{n}", str(n)) for n in slots]
+
+
+async def test_new_replica_gets_no_slot_with_an_old_stream(tmp_path):
+    """While a replica that left DNS finishes a stream, another that comes is idle, not full."""
+    async with rig(tmp_path, replicas=1) as stack:
+        new = await stack.replica()
+        old = asyncio.create_task(stack.chat(4 * ANSWER))
+        await stack.slots(lambda slots: slots.running == 1)
+        stack.addresses.clear()
+        await stack.slots(lambda slots: slots.up == 0)
+        stack.addresses.append(new)
+        slots = await stack.slots(lambda slots: slots.up == 1)
+        assert not old.done()
+        assert slots.by_address == {f"{new}:{stack.port}": 0}
+        assert await old == 200
+
+
+@pytest.fixture
+async def guarded(tmp_path):
+    """Run a gateway whose door to the outside wants a key."""
+    async with rig(tmp_path, replicas=1, GATEWAY_API_KEY="open sesame") as stack:
+        yield stack
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({}, 401, id="none"),
+        pytest.param({"Authorization": "Bearer open"}, 401, id="part"),
+        pytest.param({"Authorization": "bearer open sesame "}, 401, id="other case"),
+        pytest.param({"Authorization": "Bearer open sesame"}, 200, id="right"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/tags", "/api/pull", "/v1/models"])
+async def test_outside_door_wants_the_key(guarded, path, headers, status):
+    """From outside nothing is answered without the key; with it, what the inside door answers."""
+    async with guarded.session.get(guarded.gateway.outside_url + path, headers=headers) as answer:
+        expected = 403 if (status, path) == (200, "/api/pull") else status
+        assert (answer.status, answer.content_type) == (expected, "application/json")
+
+
+async def test_inside_door_wants_no_key(guarded):
+    """The chat page in the cluster needs no key."""
+    async with guarded.session.get(f"{guarded.gateway.url}/api/tags") as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("key", [{}, {"GATEWAY_API_KEY": ""}], ids=["unset", "empty"])
+async def test_outside_door_is_shut_without_a_key(tmp_path, key):
+    """Where no key is set, or an empty one, there is no door."""
+    async with rig(tmp_path, replicas=0, **key) as stack:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await stack.session.get(stack.gateway.outside_url)
 
 
 async def test_first_token_is_not_held_back(tmp_path):
@@ -229,6 +361,24 @@ def test_csv_of_the_statistics_is_read():
     slots = read_slots(text)
     assert (slots.queued, slots.running, slots.up) == (4, 3, 2)
     assert slots.by_address == {"127.77.0.1:11434": 1, "127.77.0.2:11434": 1}
+
+
+async def served_by(stack, chat):
+    """Ask in a chat; answers the address of the replica that served it."""
+    before = await requests_by_replica(stack)
+    assert await stack.chat(1, **{"X-OpenWebUI-Chat-Id": chat}) == 200
+    after = await requests_by_replica(stack)
+    (ip,) = [ip for ip in after if after[ip] != before[ip]]
+    return ip
+
+
+async def requests_by_replica(stack):
+    """Return how many requests each replica has finished."""
+    counted = {}
+    for ip in stack.addresses:
+        async with stack.session.get(f"http://{ip}:{stack.port}/sandbox/stats") as answer:
+            counted[ip] = (await answer.json())["served"]
+    return counted
 
 
 def _runs(pid):

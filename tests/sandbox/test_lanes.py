@@ -26,7 +26,6 @@ async def settings(tmp_path):
             dns=dns.address,
             namespace="llm",
             deployment="ollama",
-            max_replicas=6,
         ),
     )
     dns.stop()
@@ -38,7 +37,7 @@ async def test_lanes_that_start_together_share_no_replica(settings):
     scaled = ScaledLane(common)
     fixed = [FixedLane(settings=common, replicas=n, number=n) for n in (1, 3)]
     for lane in (scaled, *fixed):
-        dns.add(lane.host, lane.addresses)
+        dns.add(lane.host, REPLICA_PORT, lane.addresses)
     try:
         await asyncio.gather(scaled.start(2), *(lane.start() for lane in fixed))
         await scaled.until_ready(2)
@@ -53,7 +52,7 @@ async def test_crash_takes_a_preferred_replica(settings):
     """The replica at a preferred address is the one that is killed."""
     dns, common = settings
     lane = ScaledLane(common)
-    dns.add(lane.host, lane.addresses)
+    dns.add(lane.host, REPLICA_PORT, lane.addresses)
     try:
         await lane.start(2)
         await lane.until_ready(2)
