@@ -1,0 +1,1 @@
+"""What deploy/ and config/ build, judged without a cluster."""
