@@ -1,5 +1,6 @@
 """Everything that kustomize makes of this repository: single folders, overlays, combinations."""
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -185,4 +186,11 @@ def kustomize(folder: Path) -> str:
 
 def built(name: str) -> list[Object]:
     """Return what a folder or a combination builds, as objects that the caller may change."""
-    return list(yaml.load_all(build(name), Loader=yaml.CSafeLoader))
+    objects: list[Object] = json.loads(_parsed(name))
+    return objects
+
+
+@cache
+def _parsed(name: str) -> str:
+    # Kept as JSON, which is read much faster than YAML.
+    return json.dumps(list(yaml.load_all(build(name), Loader=yaml.CSafeLoader)))

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.stack.builds import TOOLS, Object, name_of
+from tests.stack.builds import TOOLS, Object
 
 PACKAGES = {
     "gateway.networking.k8s.io": "@kubernetes-models/gateway-api",
@@ -51,9 +51,9 @@ def findings(objects: Sequence[Object], folder: Path) -> list[str]:
     modules = [f"{PACKAGES[group_of(obj)]}/{obj['apiVersion']}/{obj['kind']}" for obj in objects]
     (folder / "node_modules").symlink_to(TOOLS / "node_modules")
     (folder / "tsconfig.json").write_text(json.dumps(_COMPILER))
-    for module, obj in zip(modules, objects, strict=True):
+    for number, (module, obj) in enumerate(zip(modules, objects, strict=True)):
         kind = obj["kind"]
-        (folder / f"{name_of(obj).replace('/', '.')}.ts").write_text(
+        (folder / f"{kind}.{obj['metadata']['name']}.{number}.ts").write_text(
             f'import type {{ I{kind} }} from "{module}";\n'
             f"export const built: I{kind} = {json.dumps(obj, indent=2)};\n"
         )

@@ -60,7 +60,7 @@ def gateway(objects) -> dict[str, str]:
 # --- the autoscaler -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("whole", builds.wholes())
+@pytest.mark.parametrize("whole", [*builds.overlays(), "cluster, prometheus-operator"])
 def test_the_daemon_takes_its_configuration(whole, tmp_path):
     """`autoscaler check` finds nothing in the built file, in the environment of the built pod."""
     objects = builds.built(whole)
