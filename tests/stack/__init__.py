@@ -1,1 +1,1 @@
-"""What deploy/ and config/ build, judged without a cluster."""
+"""The manifests, and what is in them."""
