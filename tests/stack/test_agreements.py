@@ -1,5 +1,6 @@
 """What stands in two files of the stack and must be the same, or fit."""
 
+import json
 import os
 import re
 import subprocess
@@ -146,6 +147,23 @@ def test_the_gateway_may_end_its_streams(stack):
     assert grace >= int(stop) + pause + 10
 
 
+def test_the_chat_page_says_what_the_gateway_reads(stack):
+    """The gateway knows chats and their background tasks by the headers that it looks at."""
+    settings = environment(container_of(stack, "open-webui", "open-webui"))
+    (server,) = json.loads(settings["OLLAMA_API_CONFIGS"]).values()
+    configuration = text(stack, "gateway-config", "haproxy.cfg")
+    read = set(re.findall(r"req\.hdr\((X-[\w-]+)\)", configuration))
+    assert set(server["headers"]) == read
+
+
+def test_a_replica_has_whole_cpus(stack):
+    """Their number is the number of its threads, which Kubernetes would round up."""
+    container = container_of(stack, "ollama", "ollama")
+    (threads,) = (e for e in container["env"] if e["name"] == "LLAMA_ARG_THREADS")
+    assert threads["valueFrom"]["resourceFieldRef"]["resource"] == "limits.cpu"
+    assert re.fullmatch(r"[1-9]\d*", container["resources"]["limits"]["cpu"])
+
+
 # --- monitoring ---------------------------------------------------------------------------------
 
 WITH_PROMETHEUS = [whole for whole in STACKS if "prometheus-operator" not in whole]
@@ -183,3 +201,13 @@ def test_prometheus_reads_its_rules(monitored):
     )
     files = {item["path"] for item in config["configMap"]["items"]}
     assert set(named) == files - {"prometheus.yml"}
+
+
+def test_kube_state_metrics_may_read_what_it_is_told_to(monitored):
+    """Its arguments and its Role name the same kinds, in the same namespace."""
+    arguments = container_of(monitored, "kube-state-metrics", "kube-state-metrics")["args"]
+    told = dict(argument.removeprefix("--").split("=") for argument in arguments)
+    role = builds.one(monitored, "Role", "kube-state-metrics")
+    allowed = {resource for rule in role["rules"] for resource in rule["resources"]}
+    assert set(told["resources"].split(",")) == allowed
+    assert told["namespaces"] == role["metadata"]["namespace"]
