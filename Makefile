@@ -7,13 +7,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .tools
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 
-.PHONY: help setup system demo test check bench image clean lock
+.PHONY: help setup system tools demo test manifests check bench image clean lock
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the virtual environment .venv with the autoscaler command
 
@@ -24,14 +25,23 @@ $(VENV)/.ready: requirements.lock requirements-dev.lock pyproject.toml
 system: # haproxy and prometheus, from Debian's packages, where they are not there yet
 	@scripts/system.sh
 
+tools: setup $(TOOLS)/.ready # kustomize, kube-score and published types, pinned in scripts/tools
+
+$(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lock package.json package-lock.json node.lock)
+	@scripts/tools.sh "$(VENV)" "$(TOOLS)"
+	touch $@
+
 demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name SPEED=n OUT=folder)
 	@exec $(BIN)/autoscaler sandbox $(if $(TRACE),--trace "$(TRACE)") $(if $(FAULT),--fault "$(FAULT)") \
 	  $(if $(SPEED),--speed "$(SPEED)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-test: setup system ## run all tests
+test: setup system tools ## run all tests
 	@$(BIN)/pytest -n 3 $(ARGS)
 
-check: setup system ## format, lint, types, import contracts, tests, coverage: what CI would refuse
+manifests: setup system tools ## build everything under deploy/ and judge it: schemas, references, rights
+	@$(BIN)/pytest -n 2 tests/stack $(ARGS)
+
+check: setup system tools ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -48,7 +58,7 @@ image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker 
 	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
 
 clean: ## remove what the other commands made
-	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(TOOLS) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: setup # pin all dependencies anew, with hashes
