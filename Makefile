@@ -27,7 +27,7 @@ system: # haproxy and prometheus, from Debian's packages, where they are not the
 
 tools: setup $(TOOLS)/.ready # kustomize, kube-score and published types, pinned in scripts/tools
 
-$(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lock package.json package-lock.json node.lock)
+$(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lock package.json package-lock.json node.lock) | $(VENV)/.ready
 	@scripts/tools.sh "$(VENV)" "$(TOOLS)"
 	touch $@
 
