@@ -7,13 +7,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WEBUI := .venv-webui
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 
-.PHONY: help setup system demo test check bench image clean lock
+.PHONY: help setup system demo test test-webui pictures check bench image clean lock
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the virtual environment .venv with the autoscaler command
 
@@ -30,6 +31,16 @@ demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name
 
 test: setup system ## run all tests
 	@$(BIN)/pytest -n 3 $(ARGS)
+
+$(WEBUI)/.ready: tests/webui/requirements.lock scripts/webui.sh
+	@PYTHON="$(PYTHON)" scripts/webui.sh "$(WEBUI)"
+	touch $@
+
+test-webui: $(WEBUI)/.ready ## chat on the real Open WebUI in a real browser (needs 1 GB, minutes)
+	@$(WEBUI)/bin/python -m pytest --confcutdir=tests/webui -v tests/webui $(ARGS)
+
+pictures: ## take the pictures of the documents anew
+	@$(MAKE) --no-print-directory test-webui ARGS="-k test_page --pictures=docs/pictures"
 
 check: setup system ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .
@@ -48,7 +59,7 @@ image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker 
 	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
 
 clean: ## remove what the other commands made
-	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(WEBUI) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: setup # pin all dependencies anew, with hashes

@@ -88,9 +88,15 @@ class Replica:
         elif exchange.method != "POST":
             exchange.reply(405, b"405 method not allowed", "text/plain")
         else:
-            own = {name: value for name, value in exchange.headers.items() if name[:2] == "x-"}
-            # The event loop's clock is the machine's: the same in every replica's process.
-            self._asked.append({"path": exchange.path, "headers": own, "at": self._loop.time()})
+            self._asked.append(
+                {
+                    "path": exchange.path,
+                    "headers": {k: v for k, v in exchange.headers.items() if k.startswith("x-")},
+                    "bytes": len(exchange.body),
+                    # This clock is the machine's: the same in every replica's process.
+                    "at": self._loop.time(),
+                }
+            )
             try:
                 await self._ask(exchange, dialect)
             except ollama.AskError as error:

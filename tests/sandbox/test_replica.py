@@ -296,6 +296,7 @@ async def test_it_tells_who_asked_and_when(http):
     seen = {"x-openwebui-task": "title_generation", "x-openwebui-chat-id": "c1"}
     assert (first["path"], first["headers"]) == ("/api/chat", seen)
     assert (second["path"], second["headers"]) == ("/v1/chat/completions", {})
+    assert second["bytes"] == len('{"model": "other"}')
     assert 0 < first["at"] < second["at"]
 
 
