@@ -32,15 +32,23 @@ $(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lo
 	@scripts/tools.sh "$(VENV)" "$(TOOLS)"
 	touch $@
 
+# The pinned image's sibling: the gateway's tests run with the system's HAProxy and with this one.
+NEWEST := $(TOOLS)/haproxy/haproxy
+
+$(NEWEST): scripts/newest-haproxy.sh
+	@scripts/newest-haproxy.sh "$(dir $@)"
+
 demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name SPEED=n OUT=folder)
 	@exec $(BIN)/autoscaler sandbox $(if $(TRACE),--trace "$(TRACE)") $(if $(FAULT),--fault "$(FAULT)") \
 	  $(if $(SPEED),--speed "$(SPEED)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-test: setup system tools ## run all tests
+test: setup system tools $(NEWEST) ## run all tests
 	@$(BIN)/pytest -n 3 $(ARGS)
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py
 
-manifests: setup system tools ## build everything under deploy/ and judge it: schemas, references, rights
+manifests: setup system tools $(NEWEST) ## build everything under deploy/ and judge it: schemas, references, rights
 	@$(BIN)/pytest -n 2 tests/stack $(ARGS)
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 2 -q tests/sandbox/test_gateway.py
 
 rules: ## write the rules as the Prometheus operator's object, after a change in deploy/prometheus/rules
 	@$(PYTHON) scripts/prometheusrule.py
@@ -55,13 +63,14 @@ test-webui: $(WEBUI)/.ready ## chat on the real Open WebUI in a real browser (ne
 pictures: ## take the pictures of the documents anew
 	@$(MAKE) --no-print-directory test-webui ARGS="-k test_page --pictures=docs/pictures"
 
-check: setup system tools ## format, lint, types, import contracts, tests, coverage: what CI would refuse
+check: setup system tools $(NEWEST) ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/decision --cov --cov-report=term
 	$(BIN)/pytest -n 3 -q --ignore=tests/decision
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py
 
 bench: setup ## time the decision (decisions and records per second)
 	@$(BIN)/python bench/decide.py
