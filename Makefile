@@ -8,13 +8,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools
+WEBUI := .venv-webui
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 
-.PHONY: help setup system tools demo test manifests check bench image clean lock
+.PHONY: help setup system tools demo test manifests rules test-webui pictures check bench image clean lock
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the virtual environment .venv with the autoscaler command
 
@@ -27,7 +28,7 @@ system: # haproxy and prometheus, from Debian's packages, where they are not the
 
 tools: setup $(TOOLS)/.ready # kustomize, kube-score and published types, pinned in scripts/tools
 
-$(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lock package.json package-lock.json node.lock)
+$(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lock package.json package-lock.json node.lock) | $(VENV)/.ready
 	@scripts/tools.sh "$(VENV)" "$(TOOLS)"
 	touch $@
 
@@ -40,6 +41,19 @@ test: setup system tools ## run all tests
 
 manifests: setup system tools ## build everything under deploy/ and judge it: schemas, references, rights
 	@$(BIN)/pytest -n 2 tests/stack $(ARGS)
+
+rules: ## write the rules as the Prometheus operator's object, after a change in deploy/prometheus/rules
+	@$(PYTHON) scripts/prometheusrule.py
+
+$(WEBUI)/.ready: tests/webui/requirements.lock scripts/webui.sh
+	@PYTHON="$(PYTHON)" scripts/webui.sh "$(WEBUI)"
+	touch $@
+
+test-webui: $(WEBUI)/.ready ## chat on the real Open WebUI in a real browser (needs 1 GB, minutes)
+	@$(WEBUI)/bin/python -m pytest --confcutdir=tests/webui -v tests/webui $(ARGS)
+
+pictures: ## take the pictures of the documents anew
+	@$(MAKE) --no-print-directory test-webui ARGS="-k test_page --pictures=docs/pictures"
 
 check: setup system tools ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .
@@ -58,7 +72,7 @@ image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker 
 	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
 
 clean: ## remove what the other commands made
-	@rm -rf $(VENV) $(TOOLS) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(TOOLS) $(WEBUI) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: setup # pin all dependencies anew, with hashes

@@ -8,6 +8,10 @@ compile=(uv pip compile --quiet --universal --python-version 3.11 --generate-has
   --no-emit-index-url --no-emit-find-links --no-header --no-annotate)
 "${compile[@]}" "$@" pyproject.toml --output-file requirements.lock
 "${compile[@]}" "$@" pyproject.toml --extra sandbox --group dev --output-file requirements-dev.lock
+(
+  cd tests/webui
+  "${compile[@]}" "$@" --config-file uv.toml requirements.in --output-file requirements.lock
+)
 cd scripts/tools
 "${compile[@]}" "$@" --group ../../pyproject.toml:go --output-file go.lock
 "${compile[@]}" "$@" --group ../../pyproject.toml:node --output-file node.lock

@@ -22,6 +22,7 @@ fetch() {
 
 if ! usable_go; then
   fetch go
+  unset GOROOT
   PATH=$folder/go/go/bin:$PATH
 fi
 echo "building kustomize and kube-score: a minute or two, the first time on a machine"

@@ -2,6 +2,9 @@
 
 from hypothesis import HealthCheck, settings
 
+# The chat page has an environment of its own and does not see this file: make test-webui.
+collect_ignore = ["webui"]
+
 # A busy machine is no defect: properties are judged by what holds, not by how fast.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("steady"), max_examples=3000)

@@ -7,8 +7,8 @@ limit and without a metric; a client that leaves frees its slot; SIGTERM cuts ev
 The model stays in memory once it is there (OLLAMA_KEEP_ALIVE=-1). Every duration is divided by
 `--speed`. Only the standard library, since many of these start at once.
 
-`/sandbox/...` is not Ollama's: `stats` stands in for cAdvisor and the eyes of a reader, `drain`
-for the preStop script, which asks the gateway instead.
+`/sandbox/...` is not Ollama's: `stats` stands in for cAdvisor and the eyes of a reader, `requests`
+tells who asked and when, `drain` stands in for the preStop script, which asks the gateway instead.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import os
 import random
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ MAX_QUEUE = 512
 CHUNK_S = 0.04
 """Least wall time between two pieces of one stream: tokens are sent in batches."""
 IDLE_CORES = 0.005
+REMEMBERED = 200
+"""Requests for the model that `/sandbox/requests` tells of."""
 PARENT_CHECK_S = 1.0
 _DIALECTS: dict[str, ollama.Dialect] = {
     "/api/generate": "generate",
@@ -66,6 +69,7 @@ class Replica:
         self._began = self._loop.time()
         self._slots = Slots(profile=settings.profile, count=settings.slots)
         self._streams: dict[Job, asyncio.Event] = {}
+        self._asked: deque[dict[str, object]] = deque(maxlen=REMEMBERED)
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,6 +88,15 @@ class Replica:
         elif exchange.method != "POST":
             exchange.reply(405, b"405 method not allowed", "text/plain")
         else:
+            self._asked.append(
+                {
+                    "path": exchange.path,
+                    "headers": {k: v for k, v in exchange.headers.items() if k.startswith("x-")},
+                    "bytes": len(exchange.body),
+                    # This clock is the machine's: the same in every replica's process.
+                    "at": self._loop.time(),
+                }
+            )
             try:
                 await self._ask(exchange, dialect)
             except ollama.AskError as error:
@@ -125,6 +138,7 @@ class Replica:
             "/api/show": lambda: {"modelfile": "", "details": {}, "model_info": {}},
             "/v1/models": lambda: {"object": "list", "data": [{"id": model, "object": "model"}]},
             "/sandbox/stats": self.stats,
+            "/sandbox/requests": lambda: list(self._asked),
         }
         if path == "/":
             exchange.reply(200, b"Ollama is running", "text/plain; charset=utf-8")

@@ -64,7 +64,11 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    directory: Path, replicas: int = 2, speed: float = 10.0, **variables: str
+    directory: Path,
+    replicas: int = 2,
+    speed: float = 10.0,
+    replica_speed: float = REPLICA_SPEED,
+    **variables: str,
 ) -> AsyncIterator[Rig]:
     """Start a gateway whose timers are divided by `speed`, and wait for its replicas."""
     port = free_port()
@@ -83,7 +87,7 @@ async def rig(
         )
     )
     runtime = ProcessRuntime(
-        ("--speed", str(REPLICA_SPEED), "--profile", "1b-sbc"), pool="127.79.0.0", port=port
+        ("--speed", str(replica_speed), "--profile", "1b-sbc"), pool="127.79.0.0", port=port
     )
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:

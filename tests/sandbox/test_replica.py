@@ -283,6 +283,23 @@ async def test_processor_seconds_grow_by_the_limit_while_busy_and_hardly_while_i
     assert after["served"] == 1
 
 
+async def test_it_tells_who_asked_and_when(http):
+    """Requests for the model are remembered in their order, with the headers that mark them."""
+    marks = {"X-OpenWebUI-Task": "title_generation", "X-Openwebui-Chat-Id": "c1"}
+    async with replica() as base:
+        async with http.post(f"{base}/api/chat", json=chat(output=1), headers=marks) as answer:
+            await answer.read()
+        async with http.post(f"{base}/v1/chat/completions", json={"model": "other"}) as answer:
+            await answer.read()
+        first, second = await get_json(http, f"{base}/sandbox/requests")
+
+    seen = {"x-openwebui-task": "title_generation", "x-openwebui-chat-id": "c1"}
+    assert (first["path"], first["headers"]) == ("/api/chat", seen)
+    assert (second["path"], second["headers"]) == ("/v1/chat/completions", {})
+    assert second["bytes"] == len('{"model": "other"}')
+    assert 0 < first["at"] < second["at"]
+
+
 # --- the wire ---------------------------------------------------------------------------------
 
 

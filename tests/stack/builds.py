@@ -173,6 +173,7 @@ def build(name: str) -> str:
 
 def kustomize(folder: Path) -> str:
     """Build one folder; AssertionError with kustomize's words where that fails or warns."""
+    assert (TOOLS / "bin").is_dir(), "needs what `make tools` installs"
     done = subprocess.run(
         [TOOLS / "bin" / "kustomize", "build", folder],
         capture_output=True,

@@ -19,8 +19,9 @@ POD, POD6 = "10.9.0.1", "fd00::1"
 GATEWAY, GATEWAY6 = "10.9.0.2", "fd00::2"
 
 _ROOT = os.geteuid() == 0
-_UNSHARE = ["unshare", *([] if _ROOT else ["--user", "--map-root-user"])]
-_UNSHARE += ["--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
+UNSHARE = ["unshare", *([] if _ROOT else ["--user", "--map-root-user"])]
+"""The beginning of a command in namespaces of its own."""
+_POD = [*UNSHARE, "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
 _NSENTER = ["nsenter", *([] if _ROOT else ["--user", "--preserve-credentials"])]
 _NSENTER += ["--net", "--pid", "--mount"]
 
@@ -39,13 +40,13 @@ them and hands them out. It ends with its channel, and everything in the namespa
 
 
 @functools.cache
-def _obstacle() -> str | None:
+def obstacle() -> str | None:
     """Say why there can be no namespaces here."""
     missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
     if missing:
         return f"{' and '.join(missing)} not found; type: apt-get install util-linux iproute2"
     tried = subprocess.run(
-        [*_UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False
+        [*_POD, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False
     )
     if tried.returncode == 0:
         return None
@@ -114,12 +115,12 @@ class Pod:
 @contextmanager
 def running_pod(*, log: int = subprocess.PIPE) -> Iterator[Pod]:
     """Make a pod, and leave nothing of it behind."""
-    if obstacle := _obstacle():
-        pytest.skip(obstacle)
+    if reason := obstacle():
+        pytest.skip(reason)
     ours, theirs = socket.socketpair()
     with ours:
         process = subprocess.Popen(
-            [*_UNSHARE, sys.executable, "-c", _INIT],
+            [*_POD, sys.executable, "-c", _INIT],
             stdin=theirs,
             stdout=log,
             stderr=subprocess.PIPE,

@@ -23,6 +23,8 @@ class Registry(ThreadingHTTPServer):
         self.manifest = min(manifests, key=lambda path: _size(path.read_bytes()))
         self.blobs = store / "blobs"
         self.bytes_per_second = 1e9
+        self.asked = 0
+        """Requests."""
         self.sent = 0
         """Bytes of blobs, as far as they were asked for and went out."""
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -39,6 +41,11 @@ class Registry(ThreadingHTTPServer):
     def size(self) -> int:
         """Bytes of the model's largest blob, which is the model's weights."""
         return max(layer["size"] for layer in json.loads(self.manifest.read_bytes())["layers"])
+
+    @property
+    def model(self) -> str:
+        """Tell the model's name in the store."""
+        return "/".join(self.manifest.parts[-4:-1]) + ":" + self.manifest.name
 
     def name(self, model: str) -> str:
         """Give the name under which `ollama pull` finds a model here."""
@@ -59,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def answer(self, *, with_body):
+        self.server.asked += 1
         kind, name = self.path.split("/")[-2:]
         if kind == "manifests":
             found = None if "/absent/" in self.path else self.server.manifest.read_bytes()

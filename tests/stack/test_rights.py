@@ -46,9 +46,9 @@ def used(tmp_path_factory):
     try:
         daemon.wait_cycles(2)
         world.load = MUCH
-        daemon.wait_event("cycle", lambda event: event["reason"] == "AboveTarget")
+        daemon.wait_event("cycle", lambda event: event["outcome"] == "scaled")
         world.load = LITTLE
-        daemon.wait_event("cycle", lambda event: event["reason"] == "BelowTarget")
+        daemon.wait_event("cycle", lambda e: e["outcome"] == "scaled" and e["from"] > e["to"])
         kube.call(lambda: kube.cluster.scale("llm", "ollama", 6))
         daemon.wait_event("cycle", lambda event: event["reason"] == "Conflict")
         assert daemon.stop() == 0
@@ -106,3 +106,27 @@ def test_every_right_is_used(used, objects):
 def test_the_run_did_all_that_the_daemon_does(used):
     """It read the Deployment and its pods, and wrote."""
     assert {access.verb for access in used} == {"get", "list", "patch"}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_missing_right_is_found(used, number):
+    """Whichever rule is taken away, the run needed it."""
+    objects = builds.built("deploy/overlays/minikube")
+    builds.one(objects, "Role", "autoscaler")["rules"].pop(number)
+    assert used - granted(objects) != set()
+
+
+@pytest.mark.parametrize(
+    "widened",
+    [
+        {"verbs": ["get", "list"]},
+        {"resources": ["deployments", "replicasets"]},
+        {"resourceNames": [""]},
+    ],
+    ids=["a verb", "a resource", "all names"],
+)
+def test_a_right_too_many_is_found(used, widened):
+    """Whatever a rule gives beyond what the run needed is told."""
+    objects = builds.built("deploy/overlays/minikube")
+    builds.one(objects, "Role", "autoscaler")["rules"][0].update(widened)
+    assert granted(objects) - used != set()
