@@ -44,11 +44,11 @@ demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name
 
 test: setup system tools $(NEWEST) ## run all tests
 	@$(BIN)/pytest -n 3 $(ARGS)
-	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py tests/stack/test_agreements.py
 
 manifests: setup system tools $(NEWEST) ## build everything under deploy/ and judge it: schemas, references, rights
 	@$(BIN)/pytest -n 2 tests/stack $(ARGS)
-	HAPROXY=$(NEWEST) $(BIN)/pytest -n 2 -q tests/sandbox/test_gateway.py
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 2 -q tests/sandbox/test_gateway.py tests/stack/test_agreements.py
 
 rules: ## write the rules as the Prometheus operator's object, after a change in deploy/prometheus/rules
 	@$(PYTHON) scripts/prometheusrule.py
@@ -70,7 +70,7 @@ check: setup system tools $(NEWEST) ## format, lint, types, import contracts, te
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/decision --cov --cov-report=term
 	$(BIN)/pytest -n 3 -q --ignore=tests/decision
-	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py tests/stack/test_agreements.py
 
 bench: setup ## time the decision (decisions and records per second)
 	@$(BIN)/python bench/decide.py

@@ -9,6 +9,8 @@ import sys
 import pytest
 import yaml
 
+from autoscaler.sandbox.gateway import CONFIG
+from tests.sandbox.gateways import PROGRAM
 from tests.stack import builds
 
 STACKS = [
@@ -100,6 +102,30 @@ def test_there_is_one_autoscaler_at_a_time(stack):
 
 
 # --- the gateway and the replicas ---------------------------------------------------------------
+
+
+def test_the_gateway_is_the_one_that_the_sandbox_runs(stack):
+    """The built file is the sandbox's, byte for byte; addresses come from the environment."""
+    built = text(stack, "gateway-config", "haproxy.cfg")
+    assert built.encode() == CONFIG.read_bytes()
+    told = environment(container_of(stack, "gateway", "haproxy"))
+    assert set(told) <= {"GATEWAY_DNS", "GATEWAY_REPLICAS_NAME"}
+
+
+def test_haproxy_takes_the_built_configuration(stack, tmp_path):
+    """In the environment of the built pod it is valid and free of warnings."""
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(text(stack, "gateway-config", file.name))
+    checked = subprocess.run(
+        [PROGRAM, "-c", "-f", file],
+        env={**os.environ, **environment(container_of(stack, "gateway", "haproxy"))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
 
 
 def test_the_gateway_sends_as_many_requests_as_a_replica_takes(stack):
