@@ -39,17 +39,23 @@ done <"$list" || exit 2
 
 # A signal waits for a command in the foreground but not for `wait`, so whatever may take long runs
 # in the background.
-server='' child='' run=''
+server='' run=''
 finish() {
     trap '' TERM INT
-    # The attempt ends first: the server then writes down how far it came.
-    [ -z "$child" ] || { kill "$child" && sleep 1; }
     [ -z "$server" ] || kill "$server"
     wait
     rm -rf "$run"
 } 2>/dev/null
+interrupted() {
+    trap '' TERM INT
+    say "told to end; another run goes on from here"
+    # What was begun last, an attempt perhaps, ends before the server, which then has the time to
+    # write down how far each part of the model came.
+    kill "${!:-}" 2>/dev/null && sleep 1
+    exit 143
+}
 trap finish EXIT
-trap 'say "told to end; another run goes on from here"; exit 143' TERM INT
+trap interrupted TERM INT
 run=$(mktemp -d) && mkfifo "$run/progress" || exit 1
 
 # Two Jobs must not write at once: Ollama does not know of another server on the same volume.
@@ -57,12 +63,12 @@ run=$(mktemp -d) && mkfifo "$run/progress" || exit 1
 exec 9>"$OLLAMA_MODELS/.pull.lock"
 if ! flock -n 9; then
     say "another run writes to $OLLAMA_MODELS; waiting for its end"
-    flock 9 & child=$!
-    wait "$child"
-    child=''
+    flock 9 &
+    wait "$!"
 fi
 
-ollama serve >"$run/server.log" 2>&1 & server=$!
+ollama serve >"$run/server.log" 2>&1 &
+server=$!
 waited=0
 until ollama list >/dev/null 2>&1; do
     if [ "$waited" = 120 ] || ! kill -0 "$server" 2>/dev/null; then
@@ -105,10 +111,10 @@ lines() {
 
 # Whether the model is there afterwards is what counts, not how `ollama pull` ends.
 attempt() {
-    lines "$1" <"$run/progress" & shown=$!
-    ollama pull "$1" >"$run/progress" 2>&1 & child=$!
-    wait "$child"
-    child=''
+    lines "$1" <"$run/progress" &
+    shown=$!
+    ollama pull "$1" >"$run/progress" 2>&1 &
+    wait "$!"
     wait "$shown"
     there "$1"
 }
@@ -118,9 +124,9 @@ fetch() {
     until attempt "$1"; do
         [ "$left" -gt 0 ] || return 1
         say "$1 is not complete; trying again in $delay s"
-        sleep "$delay" & child=$!
-        wait "$child"
-        child='' left=$((left - 1)) delay=$((delay * 3))
+        sleep "$delay" &
+        wait "$!"
+        left=$((left - 1)) delay=$((delay * 3))
     done
 }
 

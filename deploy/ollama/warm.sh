@@ -4,8 +4,8 @@
 #
 #   warm.sh [LIST]
 #
-# Loading ends when the probe's timeoutSeconds are over, and begins anew with the next probe: give
-# it minutes. Where the model is in memory already, this takes a moment.
+# It returns when the model is loaded, which takes minutes for a large one: the probe's
+# timeoutSeconds must allow for that. Where it is in memory already, this takes a moment.
 set -u
 list=${1:-/etc/ollama/models.txt}
 
