@@ -10,7 +10,8 @@
 #   PULL_DELAY     seconds before the second attempt at a model; three times as many after each
 #
 # Ends with 0 if every model is there, 1 if one is missing, 2 if the list itself is wrong: then
-# another attempt would not help.
+# another attempt would not help. It removes nothing, because the volume may be a folder that is
+# somebody's own.
 set -u
 list=${1:-/etc/ollama/models.txt}
 export OLLAMA_MODELS="${OLLAMA_MODELS:-/models}"
@@ -20,6 +21,7 @@ export OLLAMA_NOPRUNE=1
 
 say() { echo "pull: $1"; }
 
+[ -r "$list" ] || { say "cannot read $list"; exit 2; }
 models='' number=0 wrong=0
 while read -r model rest || [ -n "$model" ]; do
     number=$((number + 1))
@@ -33,7 +35,7 @@ while read -r model rest || [ -n "$model" ]; do
         ;;
     *) models="$models $name" ;;
     esac
-done <"$list" || exit 2
+done <"$list"
 [ "$wrong" = 0 ] || exit 2
 [ -n "$models" ] || { say "$list names no model"; exit 2; }
 
@@ -144,6 +146,4 @@ if [ -n "$missing" ]; then
     say "missing:$missing"
     exit 1
 fi
-# Nothing is half fetched any more, unless the list has changed meanwhile.
-rm -f "$OLLAMA_MODELS"/blobs/*-partial*
 say "all models of the list are there"

@@ -14,19 +14,27 @@ fail() {
     exit 1
 }
 
+[ -r "$list" ] || fail "cannot read $list"
 # The first word of the first line that holds one; the last line may lack its end.
 while read -r model _ || [ -n "$model" ]; do
     case $model in '' | '#'*) model= ;; *) break ;; esac
-done <"$list" || fail "cannot read $list"
+done <"$list"
 [ -n "$model" ] || fail "$list names no model"
 
-# Asked first, because `ollama run` would fetch a model that is missing.
-words=$(ollama show "$model" 2>&1 >/dev/null) || case $words in
-*"not found"*)
-    fail "$model is not on disk yet; the Job ollama-models fetches it: kubectl logs -f -l app.kubernetes.io/name=ollama-models"
-    ;;
-*) fail "$model: $words" ;;
-esac
+# The model is asked for first, because `ollama run` would fetch one that is missing. The first
+# probe comes before the server listens: waiting here is quicker than another probe.
+watch='kubectl logs -f -l app.kubernetes.io/name=ollama-models -n llm'
+left=25
+until words=$(ollama show "$model" 2>&1 >/dev/null); do
+    case $words in
+    *"not found"*) fail "$model is not on disk yet, the Job ollama-models fetches it: $watch" ;;
+    *"could not connect"*) [ "$left" -gt 0 ] || fail "the server does not answer" ;;
+    *) fail "$model: $words" ;;
+    esac
+    left=$((left - 1))
+    sleep 0.2
+done
 
-words=$(ollama run "$model" '' 2>&1 </dev/null >/dev/null) || fail "$model was not loaded: ${words##*Error: }"
+words=$(ollama run "$model" '' 2>&1 </dev/null >/dev/null) ||
+    fail "$model was not loaded: ${words##*Error: }"
 echo "warm: $model is in memory"

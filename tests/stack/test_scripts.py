@@ -241,18 +241,6 @@ def test_a_volume_that_is_not_there_is_named(container):
     assert container.calls() == []
 
 
-def test_half_fetched_files_of_a_former_list_are_removed(container):
-    """Once every model is there, nobody will go on with what was begun."""
-    blobs = container.volume / "blobs"
-    blobs.mkdir()
-    for name in ("sha256-1-partial", "sha256-1-partial-0", "sha256-2"):
-        (blobs / name).touch()
-    assert container.run("pull.sh", "absent\n")[0] == 1
-    assert len(list(blobs.iterdir())) == 3
-    assert container.run("pull.sh", "new:1b\n")[0] == 0
-    assert [path.name for path in blobs.iterdir()] == ["sha256-2"]
-
-
 # --- warm.sh
 
 
@@ -269,15 +257,25 @@ def test_a_model_that_is_missing_is_never_fetched_by_a_replica(container):
     code, lines = container.run("warm.sh", "first:1b")
     assert code == 1
     assert len(lines) == 1
-    assert lines[0].startswith("warm: first:1b is not on disk yet; the Job ollama-models")
-    assert lines[0].endswith(": kubectl logs -f -l app.kubernetes.io/name=ollama-models")
+    assert lines[0].startswith("warm: first:1b is not on disk yet, the Job ollama-models fetches")
+    assert "kubectl logs -f -l app.kubernetes.io/name=ollama-models" in lines[0]
     assert container.calls() == ["show first:1b"]
+
+
+def test_the_server_is_waited_for(container):
+    """The first probe comes before the server listens, and needs no second."""
+    container.list.write_text("first:1b\n")
+    process = container.start("warm.sh", WORDS="could not connect to server")
+    until(lambda: container.calls("show"))
+    (container.volume / "first:1b").touch()
+    assert process.wait(timeout=5) == 0
 
 
 @pytest.mark.parametrize(
     ("listed", "environment", "said"),
     [
-        ("first:1b\n", {"WORDS": "could not connect"}, "first:1b: Error: could not connect"),
+        ("first:1b\n", {"WORDS": "could not connect to server"}, "the server does not answer"),
+        ("first:1b\n", {"WORDS": "bad manifest"}, "first:1b: Error: bad manifest"),
         ("there:1b\n", {"BROKEN": "1"}, "there:1b was not loaded: no memory"),
         ("# none\n", {}, "models.txt names no model"),
     ],
@@ -289,6 +287,16 @@ def test_what_keeps_a_model_out_of_memory_is_said(container, listed, environment
     assert code == 1
     assert len(lines) == 1
     assert lines[0].endswith(said)
+
+
+@pytest.mark.parametrize(("script", "code"), [("pull.sh", 2), ("warm.sh", 1)])
+def test_a_list_that_is_not_there_is_named(container, script, code):
+    """One line, and nothing is done."""
+    process = container.start(script)
+    output, _ = process.communicate(timeout=5)
+    assert process.returncode == code
+    assert output.splitlines() == [f"{script.removesuffix('.sh')}: cannot read {container.list}"]
+    assert container.calls() == []
 
 
 def test_the_shipped_list_names_a_model(container):
