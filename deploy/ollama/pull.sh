@@ -1,5 +1,6 @@
 #!/bin/sh
-# Job: fetches the models that the list names and the volume lacks, with an Ollama server of its
+# Job: fetches the models that the list names and the volume lacks, and removes those that it names
+# with a minus before them, with an Ollama server of its
 # own that only this container can reach. Run again, it goes on where it was interrupted; with
 # nothing to do it takes a moment.
 #
@@ -10,8 +11,8 @@
 #   PULL_DELAY     seconds before the second attempt at a model; three times as many after each
 #
 # Ends with 0 if every model is there, 1 if one is missing, 2 if the list itself is wrong: then
-# another attempt would not help. It removes nothing, because the volume may be a folder that is
-# somebody's own.
+# another attempt would not help. What the list does not name it leaves alone, because the volume may
+# be a folder that is somebody's own.
 set -u
 list=${1:-/etc/ollama/models.txt}
 export OLLAMA_MODELS="${OLLAMA_MODELS:-/models}"
@@ -22,18 +23,20 @@ export OLLAMA_NOPRUNE=1
 say() { echo "pull: $1"; }
 
 [ -r "$list" ] || { say "cannot read $list"; exit 2; }
-models='' number=0 wrong=0
+models='' unwanted='' number=0 wrong=0
 while read -r model rest || [ -n "$model" ]; do
     number=$((number + 1))
     case $model in '' | '#'*) continue ;; esac
     case $rest in '#'*) rest='' ;; esac
-    name=$model${rest:+ $rest}
+    line=$model${rest:+ $rest}
+    name=${line#-}
     case $name in
     [!A-Za-z0-9]* | *[!A-Za-z0-9._:/-]*)
-        say "$list, line $number: '$name' is not the name of a model, such as llama3.2:1b"
+        say "$list, line $number: '$line' is not the name of a model, such as llama3.2:1b"
         wrong=1
         ;;
-    *) models="$models $name" ;;
+    "$line") models="$models $name" ;;
+    *) unwanted="$unwanted $name" ;;
     esac
 done <"$list"
 [ "$wrong" = 0 ] || exit 2
@@ -139,6 +142,12 @@ for model in $models; do
     else
         say "$model is fetched"
         fetch "$model" || missing="$missing $model"
+    fi
+done
+for model in $unwanted; do
+    if there "$model"; then
+        say "$model is removed"
+        ollama rm "$model" >/dev/null || missing="$missing (still there: $model)"
     fi
 done
 ollama list

@@ -17,7 +17,7 @@ fail() {
 [ -r "$list" ] || fail "cannot read $list"
 # The first word of the first line that holds one; the last line may lack its end.
 while read -r model _ || [ -n "$model" ]; do
-    case $model in '' | '#'*) model= ;; *) break ;; esac
+    case $model in '' | '#'* | -*) model= ;; *) break ;; esac
 done <"$list"
 [ -n "$model" ] || fail "$list names no model"
 

@@ -27,6 +27,7 @@ list)
     [ -z "${BROKEN:-}" ] || exit 1
     echo NAME; ls "$OLLAMA_MODELS"
     ;;
+rm) rm "$model" ;;
 show) [ -e "$model" ] || { echo "Error: ${WORDS:-model '$2' not found}" >&2; exit 1; } ;;
 run)
     [ -z "${BROKEN:-}" ] || { printf '\033[1G\342\240\213 \033[KError: no memory\n' >&2; exit 1; }
@@ -146,6 +147,16 @@ def test_running_it_again_fetches_nothing(container):
     container.run("pull.sh", "new:1b\n")
     assert container.run("pull.sh", "new:1b\n")[0] == 0
     assert container.calls("pull") == ["pull new:1b"]
+
+
+def test_what_is_listed_with_a_minus_is_removed(container):
+    """And nothing else is; where it is gone already, nothing happens."""
+    container.run("pull.sh", "kept\nold:1b\nother\n")
+    for _ in range(2):
+        code, lines = container.run("pull.sh", "kept\n-old:1b # too large\n")
+        assert (code, lines[-1]) == (0, "pull: all models of the list are there")
+    assert container.calls("rm") == ["rm old:1b"]
+    assert {path.name for path in container.volume.glob("[!.]*")} == {"kept", "other"}
 
 
 def test_a_model_that_cannot_be_had_is_named_and_the_others_are_fetched(container):
