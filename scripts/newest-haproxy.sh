@@ -8,7 +8,7 @@ suite=sid
 fail() { echo "make newest-haproxy: $*" >&2; exit 2; }
 command -v apt-get >/dev/null || fail "needs apt-get: this is for Debian and what is made of it"
 mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -1 | tr -d ' ' || true)
-[ -n "$mirror" ] || fail "no Debian mirror in /etc/apt"
+[ -n "$mirror" ] || fail "no Debian mirror in /etc/apt; only make test-newest needs one"
 
 rm -rf "$folder"
 mkdir -p "$folder"/apt/{etc/apt.conf.d,etc/preferences.d,state/lists/partial,cache/archives/partial}
@@ -34,17 +34,18 @@ APT::Sandbox::User "root";
 END
 export APT_CONFIG=$folder/apt/apt.conf
 echo "fetching Debian's newest HAProxy"
-apt-get update -qq
+apt-get update -qq || { sleep 5; apt-get update -qq; }
 apt-get install -qq --no-install-recommends --download-only haproxy >/dev/null
 for package in "$folder"/apt/cache/archives/*.deb; do
   case ${package##*/} in
     haproxy_*|lib*) dpkg-deb --extract "$package" "$folder" ;;
   esac
 done
-libraries=$(dirname "$(find "$folder/usr/lib" -name 'ld-linux*.so*' | head -1)")
+loader=$(find "$folder/usr/lib" -name 'ld-linux*.so*' -print -quit)
+[ -n "$loader" ] || fail "no loader among what was fetched"
 cat > "$folder/haproxy" <<END
 #!/bin/sh
-exec $(find "$libraries" -name 'ld-linux*.so*' | head -1) --library-path $libraries $folder/usr/sbin/haproxy "\$@"
+exec $loader --library-path ${loader%/*} $folder/usr/sbin/haproxy "\$@"
 END
 chmod +x "$folder/haproxy"
 rm -rf "$folder/apt"

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# HAProxy and Prometheus from Debian's packages, where they are not there yet.
+# Programs from Debian's packages, where they are not there yet: HAProxy and Prometheus for the sandbox,
+# ip for tests in network namespaces. Usage: system.sh
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 missing=()
-for program in haproxy prometheus; do
-  PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
+for needed in haproxy prometheus ip:iproute2; do
+  command -v "${needed%:*}" >/dev/null || missing+=("${needed#*:}")
 done
 [ ${#missing[@]} = 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "haproxy and prometheus are needed; type: sudo apt-get install ${missing[*]}" >&2
+  echo "needs ${missing[*]}; type: sudo apt-get install ${missing[*]}" >&2
   exit 2
 fi
 echo "installing ${missing[*]}"
