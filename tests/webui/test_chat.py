@@ -140,7 +140,7 @@ async def test_tasks_wait_behind_people_and_count_as_one(person, stack):
     async def ask(text, **how):
         nonlocal sent
         sent += 1
-        people.append(await person.ask(text, tokens=LONG, **how))
+        people.append(await person.ask(text, tokens=1000, **how))
         return people[-1]
 
     async def watch():
@@ -199,6 +199,17 @@ async def test_chat_goes_elsewhere_where_its_replica_is_busy(person, stack):
     assert not busy.done()
     assert (await asked(stack, first.chat))[-1].replica != home.replica
     await busy
+
+
+async def test_whoever_presses_stop_frees_the_place(person, stack):
+    """Running or still waiting, the request is gone from its replica or the queue."""
+    turns = [await person.ask(f"Never mind {n}", tokens=1000) for n in range(3)]
+    await stack.slots(lambda slots: (slots.running, slots.queued) == (2, 1))
+    await person.call("POST", f"/api/tasks/chat/{turns.pop().chat}/stop")
+    await stack.slots(lambda slots: (slots.running, slots.queued) == (2, 0), within_s=1)
+    for turn in turns:
+        await person.call("POST", f"/api/tasks/chat/{turn.chat}/stop")
+    await stack.slots(lambda slots: (slots.running, slots.queued) == (0, 0), within_s=1)
 
 
 async def test_models_are_listed_at_once_while_every_replica_is_busy(person, stack):
