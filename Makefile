@@ -7,11 +7,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .tools
 WEBUI := .venv-webui
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 
-.PHONY: help setup system demo test test-webui pictures check bench image clean lock
+.PHONY: help setup system tools demo test manifests rules test-webui pictures check bench image clean lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,12 +26,32 @@ $(VENV)/.ready: requirements.lock requirements-dev.lock pyproject.toml
 system: # haproxy and prometheus, from Debian's packages, where they are not there yet
 	@scripts/system.sh
 
+tools: setup $(TOOLS)/.ready # kustomize, kube-score and published types, pinned in scripts/tools
+
+$(TOOLS)/.ready: scripts/tools.sh $(addprefix scripts/tools/,go.mod go.sum go.lock package.json package-lock.json node.lock) | $(VENV)/.ready
+	@scripts/tools.sh "$(VENV)" "$(TOOLS)"
+	touch $@
+
+# The pinned image's sibling: the gateway's tests run with the system's HAProxy and with this one.
+NEWEST := $(TOOLS)/haproxy/haproxy
+
+$(NEWEST): scripts/newest-haproxy.sh
+	@scripts/newest-haproxy.sh "$(dir $@)"
+
 demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name SPEED=n OUT=folder)
 	@exec $(BIN)/autoscaler sandbox $(if $(TRACE),--trace "$(TRACE)") $(if $(FAULT),--fault "$(FAULT)") \
 	  $(if $(SPEED),--speed "$(SPEED)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-test: setup system ## run all tests
+test: setup system tools $(NEWEST) ## run all tests
 	@$(BIN)/pytest -n 3 $(ARGS)
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py
+
+manifests: setup system tools $(NEWEST) ## build everything under deploy/ and judge it: schemas, references, rights
+	@$(BIN)/pytest -n 2 tests/stack $(ARGS)
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 2 -q tests/sandbox/test_gateway.py
+
+rules: ## write the rules as the Prometheus operator's object, after a change in deploy/prometheus/rules
+	@$(PYTHON) scripts/prometheusrule.py
 
 $(WEBUI)/.ready: tests/webui/requirements.lock scripts/webui.sh
 	@PYTHON="$(PYTHON)" scripts/webui.sh "$(WEBUI)"
@@ -42,13 +63,14 @@ test-webui: $(WEBUI)/.ready ## chat on the real Open WebUI in a real browser (ne
 pictures: ## take the pictures of the documents anew
 	@$(MAKE) --no-print-directory test-webui ARGS="-k test_page --pictures=docs/pictures"
 
-check: setup system ## format, lint, types, import contracts, tests, coverage: what CI would refuse
+check: setup system tools $(NEWEST) ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/decision --cov --cov-report=term
 	$(BIN)/pytest -n 3 -q --ignore=tests/decision
+	HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py
 
 bench: setup ## time the decision (decisions and records per second)
 	@$(BIN)/python bench/decide.py
@@ -59,7 +81,7 @@ image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker 
 	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
 
 clean: ## remove what the other commands made
-	@rm -rf $(VENV) $(WEBUI) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(TOOLS) $(WEBUI) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: setup # pin all dependencies anew, with hashes

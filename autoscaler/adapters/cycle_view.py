@@ -1,5 +1,6 @@
 """A finished cycle in numbers and one sentence: what the log, the metrics and /status all tell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,8 +9,11 @@ from autoscaler.decision.model import Decision, Step
 from autoscaler.decision.quality import Reading, read_metrics
 from autoscaler.decision.recommend import usage_ratio
 from autoscaler.decision.record import Record, to_json
-from autoscaler.decision.words import MetricType
+from autoscaler.decision.words import MetricType, Stage
 from autoscaler.ports import CycleReport
+
+# As they change the number: what is missing has its say once the metrics have had theirs.
+_STAGES = (Stage.RECOMMEND, Stage.TOLERANCE, Stage.QUALITY, *tuple(Stage)[3:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,17 @@ class CycleView:
     def reason(self) -> str:
         """Return the decision's reason; empty where there is no decision."""
         return str(self.decision.reason) if self.decision else ""
+
+    @property
+    def stages(self) -> Mapping[str, int]:
+        """Return the number after each stage; one that changes nothing passes it through."""
+        if self.record is None:
+            return {}
+        changed = {step.stage: step.to for step in self.record.steps if step.to != step.from_}
+        number, numbers = self.record.observation.current, {}
+        for stage in _STAGES:
+            numbers[str(stage)] = number = changed.get(stage, number)
+        return numbers
 
 
 def view_of(report: CycleReport) -> CycleView:

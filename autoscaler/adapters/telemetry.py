@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from autoscaler.adapters.cycle_view import CycleView, plain, view_of
 from autoscaler.adapters.lines import LineWriter
 from autoscaler.decision.record import Outcome
-from autoscaler.decision.words import MissingKind
+from autoscaler.decision.words import MissingKind, Reason
 from autoscaler.ports import CycleReport
 
 QUALITIES = ("Fresh", "Partial", *(str(kind) for kind in MissingKind))
@@ -225,6 +225,7 @@ class _Views(Collector):
         yield _family("last_decision_timestamp_seconds", "Time of the last decision.", decided)
         for name, text, pick in _REPLICAS:
             yield _family(name, text, {v.target: pick(v) for v in views if v.decision})
+        yield from _decision_families(views)
         yield from _metric_families(views)
 
 
@@ -233,6 +234,26 @@ def _family(name: str, text: str, values: Mapping[str, float]) -> Metric:
     for target, value in values.items():
         family.add_metric([target], value)
     return family
+
+
+def _decision_families(views: tuple[CycleView, ...]) -> Iterator[Metric]:
+    stages = GaugeMetricFamily(
+        "autoscaler_stage_replicas",
+        "The number after each stage of the last decision.",
+        labels=["target", "stage"],
+    )
+    reasons = GaugeMetricFamily(
+        "autoscaler_decision_reason",
+        "1 for the reason of the last decision, 0 for the others.",
+        labels=["target", "reason"],
+    )
+    for view in views:
+        for stage, number in view.stages.items():
+            stages.add_metric([view.target, stage], number)
+        for reason in Reason if view.decision else ():
+            reasons.add_metric([view.target, str(reason)], float(reason == view.reason))
+    yield stages
+    yield reasons
 
 
 def _metric_families(views: tuple[CycleView, ...]) -> Iterator[Metric]:

@@ -2,7 +2,8 @@
 
 Names, labels and rows are those of a node with containerd: cAdvisor shows each pod as a row for
 its cgroup (no container, no image), one for the sandbox (no container) and one per container, with
-timestamps of their own.
+timestamps of their own. What only a real kubelet knows is not made up: memory, throttling, volumes
+and the machine itself.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from hashlib import sha256
 import aiohttp
 from aiohttp import web
 
+from autoscaler.decision.words import PodPhase
 from autoscaler.sandbox.kube import PodView
 from autoscaler.sandbox.processes import LOOPBACK
 
@@ -27,6 +29,9 @@ _NODE = "sandbox"
 _PAUSE_CPU_SECONDS = 0.02
 _REQUEST = aiohttp.ClientTimeout(total=1.0)
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Row = tuple[Mapping[str, str], Decimal | int]
+"""The labels of a series and its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,22 +151,24 @@ def cadvisor_page(view: DeploymentView, readings: Mapping[str, Reading]) -> str:
 
 
 def state_page(view: DeploymentView) -> str:
-    """Write kube-state-metrics' page."""
-    of_deployment = {"namespace": view.namespace, "deployment": view.name}
-    ready = sum(pod.ready for pod in view.pods)
-    return (
+    """Write kube-state-metrics' page, as far as this cluster has what it tells of."""
+    rows = {
+        "kube_deployment_spec_replicas": [(_deployment_labels(view), view.replicas)],
+        "kube_deployment_status_replicas_ready": [
+            (_deployment_labels(view), sum(pod.ready for pod in view.pods))
+        ],
+        "kube_pod_container_resource_limits": _limits(view),
+        "kube_pod_container_status_restarts_total": _restarts(view),
+        "kube_pod_status_phase": _phases(view.pods),
+        "kube_pod_status_ready": _readiness(view.pods),
+    }
+    return "".join(
         _lines(
-            "kube_deployment_spec_replicas",
-            "gauge",
-            [f"{_series('kube_deployment_spec_replicas', of_deployment)} {view.replicas}"],
+            name,
+            "counter" if name.endswith("_total") else "gauge",
+            [f"{_series(name, labels)} {value}" for labels, value in found],
         )
-        + _lines(
-            "kube_deployment_status_replicas_ready",
-            "gauge",
-            [f"{_series('kube_deployment_status_replicas_ready', of_deployment)} {ready}"],
-        )
-        + _lines("kube_pod_container_resource_limits", "gauge", _limits(view))
-        + _lines("kube_pod_status_ready", "gauge", _readiness(view.pods))
+        for name, found in rows.items()
     )
 
 
@@ -199,27 +206,35 @@ def _containers(
     )
 
 
-def _limits(view: DeploymentView) -> Iterator[str]:
+def _limits(view: DeploymentView) -> Iterator[Row]:
     for pod in view.pods:
         limits = [("memory", "byte", Decimal(_MEMORY_LIMIT_BYTES))]
         if pod.cpu_limit is not None:
             limits.insert(0, ("cpu", "core", _cores(pod.cpu_limit)))
         for resource, unit, value in limits:
-            labels = {
-                **_pod_labels(pod),
-                "container": view.container,
-                "node": _NODE,
-                "resource": resource,
-                "unit": unit,
-            }
-            yield f"{_series('kube_pod_container_resource_limits', labels)} {value}"
+            place = {"node": _NODE, "resource": resource, "unit": unit}
+            yield {**_pod_labels(pod), "container": view.container, **place}, value
 
 
-def _readiness(pods: Iterable[PodView]) -> Iterator[str]:
+def _restarts(view: DeploymentView) -> Iterator[Row]:
+    for pod in view.pods:
+        yield {**_pod_labels(pod), "container": view.container}, pod.restarts
+
+
+def _phases(pods: Iterable[PodView]) -> Iterator[Row]:
+    for pod in pods:
+        for phase in PodPhase:
+            yield {**_pod_labels(pod), "phase": str(phase)}, int(phase == pod.phase)
+
+
+def _readiness(pods: Iterable[PodView]) -> Iterator[Row]:
     for pod in pods:
         for condition, holds in (("true", pod.ready), ("false", not pod.ready), ("unknown", False)):
-            labels = {**_pod_labels(pod), "condition": condition}
-            yield f"{_series('kube_pod_status_ready', labels)} {int(holds)}"
+            yield {**_pod_labels(pod), "condition": condition}, int(holds)
+
+
+def _deployment_labels(view: DeploymentView) -> dict[str, str]:
+    return {"namespace": view.namespace, "deployment": view.name}
 
 
 def _pod_labels(pod: PodView) -> dict[str, str]:

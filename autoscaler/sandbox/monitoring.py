@@ -1,4 +1,4 @@
-"""The real Prometheus, with the cluster's scrape jobs aimed at this machine."""
+"""The real Prometheus, with the cluster's rules, and its scrape jobs aimed at this machine."""
 
 import json
 from collections.abc import Mapping
@@ -19,17 +19,21 @@ from autoscaler.sandbox.processes import (
     free_port,
     until_answers,
 )
-from autoscaler.sandbox.timescale import divide
+from autoscaler.sandbox.timescale import divide, divide_query
 from autoscaler.settings.yaml_file import read_yaml
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "prometheus" / "prometheus.yml"
 # How the cluster's targets are found and reached; here they are plain ports on loopback.
 _CLUSTER_ONLY = frozenset(
     {
-        "static_configs", "dns_sd_configs", "kubernetes_sd_configs", "scheme", "authorization",
-        "tls_config",
+        "static_configs", "dns_sd_configs", "kubernetes_sd_configs", "relabel_configs", "scheme",
+        "authorization", "tls_config",
     }
 )  # fmt: skip
+_ITSELF = "prometheus"
+"""The scrape job that is aimed at this very Prometheus."""
+_LEFT_OUT = frozenset({"kubelet"})
+"""Scrape jobs of what is not emulated: there are no volumes here."""
 _LOOK_BACK = "5m"
 """Prometheus' own default, which a run at another speed has to divide too."""
 _START_SECONDS = 20.0
@@ -66,8 +70,7 @@ class Monitoring:
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises SandboxError."""
         settings = self._settings
-        config = settings.directory / "prometheus.json"
-        config.write_text(json.dumps(render(settings), indent=2))
+        config = write(settings)
         self._child = child = await Child.start(
             Command(
                 name="prometheus",
@@ -104,14 +107,31 @@ class Monitoring:
         return jobs
 
 
+def write(settings: MonitoringSettings) -> Path:
+    """Write the rendered configuration and its rules; answers what to start Prometheus with.
+
+    Raises SandboxError as `render` does.
+    """
+    rendered = render(settings)
+    for name in rendered["rule_files"]:
+        shipped = read_yaml(settings.config.parent / name)
+        path = settings.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"groups": _groups(shipped["groups"], settings.speed)}))
+    config = settings.directory / "prometheus.json"
+    config.write_text(json.dumps(rendered, indent=2))
+    return config
+
+
 def render(settings: MonitoringSettings) -> dict[str, Any]:
     """Return the shipped configuration with this machine's targets and scaled intervals.
 
     Raises SandboxError where a scrape job has no target here or the other way round.
     """
     shipped = read_yaml(settings.config)
-    jobs = [job["job_name"] for job in shipped["scrape_configs"]]
-    if set(jobs) != set(settings.targets):
+    scrape_jobs = [job for job in shipped["scrape_configs"] if job["job_name"] not in _LEFT_OUT]
+    jobs = {job["job_name"] for job in scrape_jobs} - {_ITSELF}
+    if jobs != set(settings.targets):
         raise SandboxError(
             f"{settings.config}: scrape jobs {sorted(jobs)}, must be {sorted(settings.targets)}"
         )
@@ -120,8 +140,26 @@ def render(settings: MonitoringSettings) -> dict[str, Any]:
     whole["evaluation_interval"] = divide(whole["evaluation_interval"], settings.speed)
     return {
         "global": whole,
-        "scrape_configs": [_job({**common, **job}, settings) for job in shipped["scrape_configs"]],
+        "rule_files": shipped["rule_files"],
+        "scrape_configs": [_job({**common, **job}, settings) for job in scrape_jobs],
     }
+
+
+def _groups(shipped: list[dict[str, Any]], speed: float) -> list[dict[str, Any]]:
+    """Divide the ranges of expressions and how long an alert waits.
+
+    A number in an expression stays, also one of seconds: only its author knows what it means.
+    """
+    return [
+        {**group, "rules": [_rule(rule, speed) for rule in group["rules"]]} for group in shipped
+    ]
+
+
+def _rule(shipped: dict[str, Any], speed: float) -> dict[str, Any]:
+    rule = {**shipped, "expr": divide_query(shipped["expr"], speed)}
+    if "for" in rule:
+        rule["for"] = divide(rule["for"], speed)
+    return rule
 
 
 def _job(shipped: Mapping[str, Any], settings: MonitoringSettings) -> dict[str, Any]:
@@ -131,7 +169,14 @@ def _job(shipped: Mapping[str, Any], settings: MonitoringSettings) -> dict[str, 
     # A time limit is not divided, but Prometheus wants it within the interval.
     limit: timedelta = min(map(parse_duration, (job["scrape_timeout"], job["scrape_interval"])))
     job["scrape_timeout"] = format_duration(limit)
+    # No pods but the stack's run here, whatever its namespace is called.
+    job["metric_relabel_configs"] = [
+        rule
+        for rule in shipped.get("metric_relabel_configs", ())
+        if rule["source_labels"] != ["namespace"]
+    ]
     if name in settings.paths:
         job["metrics_path"] = settings.paths[name]
-    job["static_configs"] = [{"targets": [settings.targets[name]]}]
+    here = f"{LOOPBACK}:{settings.port}" if name == _ITSELF else settings.targets[name]
+    job["static_configs"] = [{"targets": [here]}]
     return job

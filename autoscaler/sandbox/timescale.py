@@ -24,9 +24,12 @@ KEPT_KEYS = frozenset({"timeout"})
 """Keys that hold a duration and are not."""
 
 _SHORTEST = timedelta(milliseconds=1)
-# Connecting and being checked take a busy machine real time, so their limits end here.
-_SHORTEST_LIMIT = timedelta(seconds=1)
-_GATEWAY_LIMITS = frozenset({"GATEWAY_CONNECT_TIMEOUT", "GATEWAY_CHECK_TIMEOUT"})
+# Connecting and being checked take a busy machine real time, and so does each look at the DNS.
+_GATEWAY_SHORTEST = {
+    "GATEWAY_CONNECT_TIMEOUT": timedelta(seconds=1),
+    "GATEWAY_CHECK_TIMEOUT": timedelta(seconds=1),
+    "GATEWAY_RESOLVE_INTERVAL": timedelta(milliseconds=25),
+}
 _QUERY_PARTS = re.compile(
     r"""
     (?P<text> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | `[^`]*` )  # label values, left alone
@@ -90,7 +93,7 @@ def divide_gateway(variables: Mapping[str, str], speed: float) -> dict[str, str]
     HAProxy knows no compound ones such as 1m20s.
     """
     divided = {
-        name: divide(value, speed, _SHORTEST_LIMIT if name in _GATEWAY_LIMITS else _SHORTEST)
+        name: divide(value, speed, _GATEWAY_SHORTEST.get(name, _SHORTEST))
         for name, value in variables.items()
         if _is_duration(value)
     }

@@ -34,7 +34,7 @@ def backup(data: Path) -> int:
     """Write a tar file to standard output."""
     if not (data / DATABASE).exists():
         return _fail(f"{data / DATABASE}: no such file, so nobody has signed up yet")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=data) as folder:
         copied = Path(folder, DATABASE)
         _copy(data / DATABASE, copied)
         with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:

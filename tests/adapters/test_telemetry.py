@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.adapters.telemetry import QUALITIES, Log, Metrics
-from autoscaler.decision.words import MissingKind
+from autoscaler.decision.words import MissingKind, Reason, Stage
 from autoscaler.errors import ForbiddenError
-from tests.cycles import CONFLICT, UNREADABLE, Rig, report_of
+from tests.cycles import CONFLICT, POLICY, UNREADABLE, Rig, report_of
 
 WHO = {"target": "llm/ollama"}
 
@@ -191,6 +191,50 @@ def test_the_numbers_of_a_cycle(metrics):
     assert value(metrics, "cycle_duration_seconds_count") == 1
     assert value(metrics, "last_decision_timestamp_seconds") == report_of().at.timestamp()
     assert series(metrics)["autoscaler_build_info", ("version", "1.2.3")] == 1
+
+
+def stages(metrics):
+    """Return the number after each stage."""
+    return {stage: value(metrics, "stage_replicas", stage=stage) for stage in Stage}
+
+
+def test_every_stage_tells_its_number(metrics):
+    """One that changes nothing passes the number through, so that the last is the decision."""
+    metrics.report(report_of(8.0))
+    before = dict.fromkeys((Stage.RECOMMEND, Stage.TOLERANCE, Stage.QUALITY), 10)
+    assert stages(metrics) == dict.fromkeys(Stage, 6) | before | dict.fromkeys(
+        (Stage.FEASIBILITY, Stage.STABILIZATION, Stage.COOLDOWN, Stage.RATE, Stage.PENDING), 10
+    )
+
+
+def test_a_stage_that_takes_back_shows_what_it_took(metrics):
+    """The windows still hold what the load no longer asks for."""
+    rig = Rig()
+    rig.target.replicas = 4
+    metrics.report(rig.cycle(0.0))
+    wanted = (Stage.RECOMMEND, Stage.TOLERANCE, Stage.QUALITY, Stage.FEASIBILITY)
+    assert stages(metrics) == dict.fromkeys(Stage, 4) | dict.fromkeys(wanted, 0)
+
+
+def test_what_a_missing_metric_blocks_is_seen_at_quality(metrics):
+    """The other metric asks to shrink, the one that is missing forbids it."""
+    policy = replace(POLICY, metrics=(*POLICY.metrics, replace(POLICY.metrics[0], name="gone")))
+    rig = Rig(policy)
+    rig.target.replicas = 4
+    metrics.report(rig.cycle(0.0))
+    wanted = (Stage.RECOMMEND, Stage.TOLERANCE)
+    assert stages(metrics) == dict.fromkeys(Stage, 4) | dict.fromkeys(wanted, 0)
+
+
+def test_the_reason_is_one_of_all(metrics):
+    """1 for the last decision's, 0 for every other; none where nothing was decided."""
+    for told, expected in ((4.0, "AboveTarget"), (1.6, "WithinTolerance")):
+        metrics.report(report_of(told))
+        found = {reason: value(metrics, "decision_reason", reason=reason) for reason in Reason}
+        assert found == {reason: float(reason == expected) for reason in Reason}
+    metrics.report(report_of(read_error=UNREADABLE))
+    told = {key[0] for key in series(metrics)}
+    assert not told & {"autoscaler_decision_reason", "autoscaler_stage_replicas"}
 
 
 @pytest.mark.parametrize("kind", list(MissingKind))

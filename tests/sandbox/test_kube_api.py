@@ -397,6 +397,28 @@ def test_every_write_is_audited(api, kube):
     assert entry.path == f"/apis/apps/v1/namespaces/{NS}/deployments/ollama/scale"
 
 
+def test_every_access_is_noted_in_the_words_of_a_role(api, kube):
+    """Reads too, and what is not served or refused: each needs a right in a real cluster."""
+    kube.cluster.accesses.clear()
+    replicas(api)
+    patch_scale(api, {"spec": {"replicas": 3}})
+    k.CoreV1Api(api).list_pod_for_all_namespaces()
+    may(api, "get", "scale")
+    with pytest.raises(ApiException):
+        k.CustomObjectsApi(api).list_namespaced_custom_object("keda.sh", "v1alpha1", NS, "jobs")
+    k.VersionApi(api).get_code()
+    assert {
+        (held.verb, held.group, held.resource, held.namespace, held.name)
+        for held in kube.cluster.accesses
+    } == {
+        ("get", "apps", "deployments", NS, "ollama"),
+        ("patch", "apps", "deployments/scale", NS, "ollama"),
+        ("list", "", "pods", "", ""),
+        ("create", "authorization.k8s.io", "selfsubjectaccessreviews", "", ""),
+        ("list", "keda.sh", "jobs", NS, ""),
+    }
+
+
 def test_discovery_names_what_is_served(api):
     """Dynamic clients find resources, scale included."""
     resources = k.AppsV1Api(api).get_api_resources().resources

@@ -1,16 +1,22 @@
-"""The shipped scrape jobs and queries, in a real Prometheus."""
+"""The shipped scrape jobs, rules and queries, in a real Prometheus."""
 
 import asyncio
-import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.sandbox.exporters import DeploymentView, Exporters, Reading, cadvisor_page
+from autoscaler.sandbox.exporters import (
+    DeploymentView,
+    Exporters,
+    Reading,
+    cadvisor_page,
+    state_page,
+)
 from autoscaler.sandbox.kube import PodView
-from autoscaler.sandbox.monitoring import CONFIG, Monitoring, MonitoringSettings, render
+from autoscaler.sandbox.monitoring import CONFIG, Monitoring, MonitoringSettings, render, write
 from autoscaler.sandbox.processes import SandboxError
 from autoscaler.sandbox.timescale import divide_query
 from autoscaler.settings import load
@@ -55,20 +61,63 @@ def _view(*pods):
 @pytest.mark.parametrize("speed", [1.0, 11.25, 36.0])
 def test_rendered_configuration_is_valid(tmp_path, speed):
     """Prometheus' own tool accepts what the sandbox makes of the shipped file."""
-    path = tmp_path / "prometheus.json"
-    path.write_text(json.dumps(render(_settings(tmp_path, speed=speed))))
+    path = write(_settings(tmp_path, speed=speed))
     subprocess.run(["promtool", "check", "config", path], check=True, capture_output=True)
 
 
+def test_rules_are_divided(tmp_path):
+    """Ranges and waits are those of the simulated time, names and labels stay."""
+    write(_settings(tmp_path, speed=10))
+    shipped, here = _rules(CONFIG.parent), _rules(tmp_path)
+    alert = here["GatewayDown"]
+    assert (shipped["GatewayDown"]["for"], alert["for"]) == ("2m", "12s")
+    assert "[6s])" in here["pod:cpu_to_limit:rate1m"]["expr"]
+    assert alert == {**shipped["GatewayDown"], "for": "12s"}
+
+
 def test_at_speed_1_only_the_way_to_the_targets_is_replaced(tmp_path):
-    """Jobs, intervals, limits, paths, parameters and relabelling are the shipped ones."""
+    """Jobs, intervals, limits, paths, parameters and what is kept are the shipped ones."""
     shipped, rendered = read_yaml(CONFIG), render(_settings(tmp_path))
     ways = {"dns_sd_configs", "kubernetes_sd_configs", "static_configs"}
-    ways |= {"scheme", "authorization", "tls_config"}
+    ways |= {"relabel_configs", "scheme", "authorization", "tls_config"}
     common = {key: shipped["global"][key] for key in ("scrape_interval", "scrape_timeout")}
-    for old, new in zip(shipped["scrape_configs"], rendered["scrape_configs"], strict=True):
-        kept = {key: value for key, value in new.items() if key != "static_configs"}
-        assert kept == {**common, **{key: old[key] for key in old.keys() - ways}}
+    jobs = [job for job in shipped["scrape_configs"] if job["job_name"] != "kubelet"]
+    for old, new in zip(jobs, rendered["scrape_configs"], strict=True):
+        expected = {**common, "metric_relabel_configs": [], **old}
+        if old["job_name"] == "cadvisor":  # but for the namespace, which is the configuration's
+            expected["metric_relabel_configs"] = [
+                rule for rule in old["metric_relabel_configs"] if rule.get("regex") != "llm|"
+            ]
+            assert expected["metric_relabel_configs"] != old["metric_relabel_configs"]
+        assert new.keys() - {"static_configs"} == expected.keys() - ways
+        assert all(new[key] == expected[key] for key in expected.keys() - ways)
+    assert rendered["rule_files"] == shipped["rule_files"]
+
+
+def test_the_job_of_prometheus_itself_is_aimed_at_this_one(tmp_path):
+    """Its rules are watched too, and it needs no target from outside."""
+    settings = _settings(tmp_path)
+    (job,) = [job for job in render(settings)["scrape_configs"] if job["job_name"] == "prometheus"]
+    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{settings.port}"]}]
+
+
+def test_kube_state_metrics_tells_what_the_cluster_knows():
+    """Phase, readiness, restarts and limits of each pod, and the Deployment's replicas."""
+    page = state_page(_view(_pod(restarts=3), _pod(name="ollama-2", ready=False, phase="Pending")))
+    seen = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            own = {"pod", "phase", "condition", "resource"} & sample.labels.keys()
+            seen[sample.name, *sorted(sample.labels[key] for key in own)] = sample.value
+    assert seen["kube_deployment_spec_replicas",] == 2
+    assert seen["kube_deployment_status_replicas_ready",] == 1
+    assert seen["kube_pod_container_status_restarts_total", POD] == 3
+    assert seen["kube_pod_status_phase", "Running", POD] == 1
+    assert seen["kube_pod_status_phase", "Pending", "ollama-2"] == 1
+    assert seen["kube_pod_status_phase", "Running", "ollama-2"] == 0
+    assert seen["kube_pod_status_ready", POD, "true"] == 1
+    assert seen["kube_pod_container_resource_limits", "memory", POD] == 4 * 1024**3
+    assert seen["kube_pod_container_resource_limits", "cpu", POD] == 2
 
 
 def test_intervals_are_divided(tmp_path):
@@ -154,6 +203,13 @@ def test_pod_keeps_counting_when_its_container_was_restarted():
         if POD in line
     )
     assert (pod > 51.0, container) == (True, 1.0)
+
+
+def _rules(folder):
+    """Return the rules below a folder, by name."""
+    files = [read_yaml(folder / "rules" / name) for name in ("alerts.yml", "recording.yml")]
+    found = [rule for file in files for group in file["groups"] for rule in group["rules"]]
+    return {rule.get("alert", rule.get("record")): rule for rule in found}
 
 
 async def _keep_asking(stack):

@@ -99,14 +99,16 @@ def test_gateways_durations_are_divided_in_words_that_haproxy_knows():
     """HAProxy's variables become whole milliseconds; names, ports and numbers are left out."""
     scaled = divide_gateway(defaults(), 7)
     assert scaled["GATEWAY_QUEUE_TIMEOUT"] == "85714ms"
-    assert scaled["GATEWAY_RESOLVE_INTERVAL"] == "142ms"
+    assert scaled["GATEWAY_RESOLVE_INTERVAL"] == "71ms"
     assert "GATEWAY_SLOTS" not in scaled
     assert "GATEWAY_REPLICAS_NAME" not in scaled
 
 
 def test_limits_that_guard_against_a_slow_machine_stay_above_a_second():
     """Connecting takes a busy machine real time, whatever the speed."""
-    assert divide_gateway(defaults(), 30)["GATEWAY_CONNECT_TIMEOUT"] == "1000ms"
+    scaled = divide_gateway(defaults(), 36)
+    assert scaled["GATEWAY_CONNECT_TIMEOUT"] == "1000ms"
+    assert scaled["GATEWAY_RESOLVE_INTERVAL"] == "25ms"
 
 
 def _leaves(value, key=""):

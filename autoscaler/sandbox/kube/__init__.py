@@ -1,7 +1,7 @@
 """An emulated Kubernetes: the part of the API that we talk to, and what stands behind it.
 
     store       objects, versions, changes
-    api         HTTP: paths, verbs, patches, watches, refusals, audit log
+    api         HTTP: paths, verbs, patches, watches, refusals, audit log, accesses
     controller  Deployments to pods, victims in Kubernetes' own order
     kubelet     pods to containers: place, start, probe, restart, drain, end
     runtime     containers to replica processes
@@ -12,11 +12,13 @@ one node and one container per pod, server-side apply.
 """
 
 from autoscaler.sandbox.kube.api import AuditEntry
+from autoscaler.sandbox.kube.calls import Access
 from autoscaler.sandbox.kube.cluster import Cluster, PodView
 from autoscaler.sandbox.kube.runtime import Container, PodRun, ProcessRuntime, Runtime
 from autoscaler.sandbox.kube.template import PodTemplate
 
 __all__ = [
+    "Access",
     "AuditEntry",
     "Cluster",
     "Container",

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from autoscaler.sandbox.kube import discovery
-from autoscaler.sandbox.kube.calls import Call, mapping, parse, read_body
+from autoscaler.sandbox.kube.calls import Access, Call, access, mapping, parse, read_body
 from autoscaler.sandbox.kube.patches import json_patch, merge_patch, strategic_patch
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS, SERVED
 from autoscaler.sandbox.kube.scale import note_owner, require_replicas, scale_of, with_scale
@@ -52,6 +52,8 @@ class Api:
     def __init__(self, store: Store) -> None:
         """Serve `store`; call `start`."""
         self.audit: list[AuditEntry] = []
+        self.accesses: set[Access] = set()
+        """Everything that clients did or tried, each once: what they need rights for."""
         self.denied: set[tuple[str, str]] = set()
         """Pairs of verb and resource, `deployments/scale` for a subresource: answered with 403."""
         self.resources: list[Resource] = list(SERVED)
@@ -90,6 +92,9 @@ class Api:
             return web.json_response(error.body, status=error.code)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        asked = access(request)
+        if asked is not None:
+            self.accesses.add(asked)
         if request.path.rstrip("/") == _REVIEWS and request.method == "POST":
             return web.json_response(
                 self._review(mapping(await read_body(request))), status=HTTPStatus.CREATED

@@ -26,6 +26,19 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a request does to what, in the words of a Role's rule."""
+
+    verb: str
+    group: str
+    resource: str
+    """The plural; `deployments/scale` for a subresource."""
+    namespace: str
+    name: str
+    """Empty where the request names no object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request to a resource that is served."""
 
@@ -76,6 +89,26 @@ class Call:
             raise not_allowed()
 
 
+def access(request: web.Request) -> Access | None:
+    """Tell what a request is about, served or not; None for a path of no resource."""
+    found = _PATH.fullmatch(request.path.rstrip("/"))
+    if found is None:
+        return None
+    return Access(
+        verb=_verb(request, found["name"]),
+        group=found["group"] or "",
+        resource="/".join(filter(None, (found["plural"], found["subresource"]))),
+        namespace=found["namespace"] or "",
+        name=found["name"] or "",
+    )
+
+
+def _verb(request: web.Request, name: str | None) -> str:
+    watching = request.query.get("watch", "") in {"true", "True", "1"}
+    reading = "get" if name else "watch" if watching else "list"
+    return _VERBS.get(request.method, reading)
+
+
 async def parse(request: web.Request, resources: Iterable[Resource]) -> Call:
     """Take a request apart. Raises ApiError (400, 404, 415)."""
     found = _PATH.fullmatch(request.path.rstrip("/"))
@@ -86,14 +119,12 @@ async def parse(request: web.Request, resources: Iterable[Resource]) -> Call:
     name, subresource = found["name"] or "", found["subresource"] or ""
     if resource is None or (subresource and subresource not in resource.subresources):
         raise no_such_path()
-    watching = request.query.get("watch", "") in {"true", "True", "1"}
-    reading = "get" if name else "watch" if watching else "list"
     return Call(
         resource=resource,
         namespace=found["namespace"] or "",
         name=name,
         subresource=subresource,
-        verb=_VERBS.get(request.method, reading),
+        verb=_verb(request, name),
         body=await read_body(request),
         request=request,
     )

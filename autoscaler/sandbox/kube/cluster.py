@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from autoscaler.sandbox.kube.api import Api, AuditEntry
+from autoscaler.sandbox.kube.calls import Access
 from autoscaler.sandbox.kube.controller import DeploymentController
 from autoscaler.sandbox.kube.kubelet import Kubelet, Node
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS
@@ -106,6 +107,11 @@ class Cluster:
     def audit(self) -> list[AuditEntry]:
         """Every write that a client asked for, in order."""
         return self.api.audit
+
+    @property
+    def accesses(self) -> set[Access]:
+        """Everything that clients did or tried, each once: what they need rights for."""
+        return self.api.accesses
 
     def replicas(self, namespace: str, name: str) -> int:
         """Replicas asked for now."""

@@ -1,0 +1,445 @@
+"""The rules that ship, and the cases that show when each alert fires and when it keeps silent.
+
+A case gives series, one value each half minute, and is judged after 30 minutes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+FILES = tuple(PROMETHEUS / "rules" / name for name in ("recording.yml", "alerts.yml"))
+STEPS = 60
+INTERVAL, AT = "30s", "30m"
+
+A, B, C = (f"ollama-7d4b9c6f5d-{end}" for end in ("aaaaa", "bbbbb", "ccccc"))
+TARGET = 'target="llm/ollama"'
+
+Given = Mapping[str, str]
+
+
+def groups() -> list[dict[str, Any]]:
+    """Return the groups of both files, in the order in which they are loaded."""
+    return [group for path in FILES for group in yaml.safe_load(path.read_text())["groups"]]
+
+
+def rules(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the rules of one kind, `alert` or `record`, by name."""
+    return {rule[kind]: rule for group in groups() for rule in group["rules"] if kind in rule}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is given, and whether the alert fires."""
+
+    alert: str
+    when: str
+    given: Given
+    fires: Mapping[str, str] | None
+    """The alert's labels but for name and severity; None: it keeps silent."""
+
+
+def fires(alert: str, when: str, given: Given, **labels: str) -> Case:
+    """Say that the alert fires, with these labels."""
+    return Case(alert=alert, when=when, given=given, fires=labels)
+
+
+def silent(alert: str, when: str, given: Given) -> Case:
+    """Say that the alert keeps silent."""
+    return Case(alert=alert, when=when, given=given, fires=None)
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def steady(value: float) -> str:
+    """Write a value that does not change."""
+    return f"{value}x{STEPS}"
+
+
+def lately(before: float, after: float, minutes: float) -> str:
+    """Write a value that has changed so many minutes ago."""
+    last = int(2 * minutes)
+    return f"{before}x{STEPS - last - 1} {after}x{last}"
+
+
+def rising(per_step: float, begin: float = 0) -> str:
+    """Write a counter."""
+    return f"{begin}+{per_step}x{STEPS}"
+
+
+def hung(minutes: float) -> str:
+    """Write the time of the last decision, where that was so many minutes ago."""
+    last = int(2 * minutes)
+    return f"0+30x{STEPS - last} {30 * (STEPS - last)}x{last - 1}"
+
+
+# --- series -------------------------------------------------------------------------------------
+
+
+def up(job: str, value: str, instance: str = "a") -> Given:
+    """Say whether a target could be scraped."""
+    return {f'up{{job="{job}", instance="{instance}"}}': value}
+
+
+def deployment(name: str, wanted: str, ready: str) -> Given:
+    """Say how many replicas are wanted and ready."""
+    labels = f'{{namespace="llm", deployment="{name}"}}'
+    return {
+        f"kube_deployment_spec_replicas{labels}": wanted,
+        f"kube_deployment_status_replicas_ready{labels}": ready,
+    }
+
+
+def waiting(value: str) -> Given:
+    """Say how many people wait in the gateway."""
+    return {'haproxy_backend_current_queue{proxy="ollama"}': value}
+
+
+def answers(ok: str, failed: str) -> Given:
+    """Count the gateway's answers."""
+    series = 'haproxy_frontend_http_responses_total{proxy="llm", code="%s"}'
+    return {series % "2xx": ok, series % "5xx": failed}
+
+
+def replicas(**cpu: str) -> Given:
+    """Say how much CPU each ready replica has used; the scrape keeps the pod's own row alone."""
+    found: dict[str, str] = {}
+    for pod, value in zip((A, B, C), cpu.values(), strict=False):
+        own = f'{{namespace="llm", pod="{pod}", container="", image="", id="/{pod}"}}'
+        found[f"container_cpu_usage_seconds_total{own}"] = value
+        found[f'kube_pod_status_ready{{namespace="llm", pod="{pod}", condition="true"}}'] = "1x60"
+    return found | deployment("ollama", steady(len(cpu)), steady(len(cpu)))
+
+
+def slots(*sessions: str) -> Given:
+    """Say how many requests each of the gateway's slots has."""
+    return {
+        f'haproxy_server_current_sessions{{proxy="ollama", server="ollama{number}"}}': value
+        for number, value in enumerate(sessions, start=1)
+    }
+
+
+def restarts(pod: str, value: str, container: str = "ollama") -> Given:
+    """Count the restarts of a container."""
+    labels = f'{{namespace="llm", pod="{pod}", container="{container}"}}'
+    return {f"kube_pod_container_status_restarts_total{labels}": value}
+
+
+def ended(pod: str, reason: str) -> Given:
+    """Say why a container ended the last time."""
+    labels = f'{{namespace="llm", pod="{pod}", container="ollama", reason="{reason}"}}'
+    return {f"kube_pod_container_status_last_terminated_reason{labels}": steady(1)}
+
+
+def memory(pod: str, used: str) -> Given:
+    """Say how much memory a pod uses, of 100 bytes."""
+    return {
+        f'container_memory_working_set_bytes{{namespace="llm", pod="{pod}", id="/p"}}': used,
+        (
+            "kube_pod_container_resource_limits"
+            f'{{namespace="llm", pod="{pod}", container="ollama", resource="memory"}}'
+        ): steady(100),
+    }
+
+
+def periods(pod: str, throttled: str) -> Given:
+    """Count the time slices of a pod, 300 in half a minute, and those in which it was held back."""
+    labels = f'{{namespace="llm", pod="{pod}", id="/p"}}'
+    return {
+        f"container_cpu_cfs_periods_total{labels}": rising(300),
+        f"container_cpu_cfs_throttled_periods_total{labels}": throttled,
+    }
+
+
+def machine(used: str) -> Given:
+    """Say how much of 100 bytes of memory a machine uses."""
+    return {
+        'container_memory_working_set_bytes{instance="minikube", id="/"}': used,
+        'machine_memory_bytes{instance="minikube"}': steady(100),
+    }
+
+
+def disk(device: str, used: str) -> Given:
+    """Say how much of 100 bytes of a disk are used."""
+    labels = f'{{instance="minikube", device="{device}", id="/"}}'
+    return {
+        f"container_fs_usage_bytes{labels}": used,
+        f"container_fs_limit_bytes{labels}": steady(100),
+    }
+
+
+def volume(left: str) -> Given:
+    """Say how much of 100 bytes of a volume is left."""
+    labels = '{namespace="llm", persistentvolumeclaim="open-webui-data"}'
+    return {
+        f"kubelet_volume_stats_available_bytes{labels}": left,
+        f"kubelet_volume_stats_capacity_bytes{labels}": steady(100),
+    }
+
+
+def autoscaler(**values: str) -> Given:
+    """Say what the autoscaler tells of its target."""
+    return {f"autoscaler_{name}{{{TARGET}}}": value for name, value in values.items()}
+
+
+def quality(**values: str) -> Given:
+    """Say whether a metric is in each of these states."""
+    series = f'autoscaler_metric_quality{{{TARGET}, metric="queue_depth", quality="%s"}}'
+    return {series % state: value for state, value in values.items()}
+
+
+def conflict(value: str) -> Given:
+    """Say whether a conflict was the reason of the last decision."""
+    return {f'autoscaler_decision_reason{{{TARGET}, reason="Conflict"}}': value}
+
+
+def failures(group: str, value: str) -> Given:
+    """Count the evaluations of a group's rules that failed."""
+    return {f'prometheus_rule_evaluation_failures_total{{rule_group="/a/b.yml;{group}"}}': value}
+
+
+GROUP = "/a/b.yml;ollama-chat"
+IDLE, BUSY = rising(0.03 * 30), rising(0.7 * 30)
+"""CPU of a replica that is only checked, and of one that works: cores times 30 seconds."""
+AT_MAXIMUM = autoscaler(desired_replicas=steady(6), max_replicas=steady(6))
+BELOW_MAXIMUM = autoscaler(desired_replicas=steady(4), max_replicas=steady(6))
+NO_REPLICA = {'haproxy_backend_active_servers{proxy="ollama"}': steady(0)}
+WHO = {"target": "llm/ollama"}
+# Tests begin at second 0, so this is the time of a decision in each cycle.
+DECIDING = rising(30)
+
+CASES = (
+    fires("GatewayDown", "no gateway is found", {}),
+    fires("GatewayDown", "its scrape fails", up("gateway", steady(0))),
+    silent("GatewayDown", "one of two answers", up("gateway", "0x60", "a") | up("gateway", "1x60")),
+    silent("GatewayDown", "a restart", up("gateway", lately(1, 0, 1))),
+    fires("NoReplicaUp", "none passes its checks", NO_REPLICA),
+    silent(
+        "NoReplicaUp",
+        "switched off by a person",
+        NO_REPLICA | deployment("ollama", steady(0), steady(0)),
+    ),
+    silent(
+        "NoReplicaUp", "they start", {'haproxy_backend_active_servers{proxy="ollama"}': "1x55 0x4"}
+    ),
+    silent("NoReplicaUp", "one is up", {'haproxy_backend_active_servers{proxy="ollama"}': "1x60"}),
+    fires("RequestsFail", "seven of a hundred", answers(rising(9), rising(0.7))),
+    silent("RequestsFail", "three of a hundred", answers(rising(97), rising(3))),
+    silent("RequestsFail", "one a minute and a half", answers(rising(2), rising(0.33))),
+    silent("RequestsFail", "many at once", answers(rising(9), "0x53 20x6")),
+    fires("QueueNotDraining", "scaling does not help", waiting(steady(1)) | BELOW_MAXIMUM),
+    fires("QueueNotDraining", "the autoscaler is gone", waiting(steady(2))),
+    silent("QueueNotDraining", "at the maximum", waiting(steady(2)) | AT_MAXIMUM),
+    silent("QueueNotDraining", "empty now and then", waiting("2x50 0 2x9") | BELOW_MAXIMUM),
+    silent("QueueNotDraining", "a burst", waiting(lately(0, 5, 12)) | BELOW_MAXIMUM),
+    fires(
+        "ReplicaStuck",
+        "two requests, one works",
+        replicas(a=BUSY, b=IDLE) | slots(steady(1), steady(1)),
+    ),
+    silent("ReplicaStuck", "both work", replicas(a=BUSY, b=BUSY) | slots(steady(1), steady(1))),
+    silent(
+        "ReplicaStuck",
+        "one works slowly",
+        replicas(a=BUSY, b=rising(0.07 * 30)) | slots(steady(1), steady(1)),
+    ),
+    silent(
+        "ReplicaStuck",
+        "one has nothing to do",
+        replicas(a=BUSY, b=IDLE) | slots(steady(1), steady(0)),
+    ),
+    silent(
+        "ReplicaStuck",
+        "requests so short that each replica rests",
+        replicas(a=BUSY, b=IDLE, c=IDLE) | slots(steady(1), "0 1x9 " * 6, steady(0)),
+    ),
+    silent(
+        "ReplicaStuck",
+        "the kubelet says nothing of one",
+        {
+            series: "_x60" if "cpu" in series and B in series else value
+            for series, value in (replicas(a=BUSY, b=BUSY) | slots(steady(1), steady(1))).items()
+        },
+    ),
+    fires(
+        "WorkloadDown",
+        "no chat page",
+        deployment("open-webui", steady(1), steady(0)),
+        namespace="llm",
+        deployment="open-webui",
+    ),
+    silent("WorkloadDown", "it starts", deployment("open-webui", steady(1), lately(1, 0, 8))),
+    silent("WorkloadDown", "switched off", deployment("open-webui", steady(0), steady(0))),
+    fires(
+        "ReplicasNotReady",
+        "one of three",
+        deployment("ollama", steady(3), steady(2)),
+        namespace="llm",
+        deployment="ollama",
+    ),
+    silent("ReplicasNotReady", "they start", deployment("ollama", lately(2, 4, 10), steady(2))),
+    fires(
+        "PodUnschedulable",
+        "no room",
+        {f'kube_pod_status_unschedulable{{namespace="llm", pod="{A}"}}': steady(1)},
+        pod=A,
+    ),
+    silent(
+        "PodUnschedulable",
+        "taken back by the autoscaler",
+        {f'kube_pod_status_unschedulable{{namespace="llm", pod="{A}"}}': "_x40 1x11 stale"},
+    ),
+    silent(
+        "PodUnschedulable",
+        "room is being made",
+        {f'kube_pod_status_unschedulable{{namespace="llm", pod="{A}"}}': "_x45 1x14"},
+    ),
+    fires("PodRestarting", "three times", restarts(A, "0x20 1x10 2x10 3x20"), pod=A),
+    silent("PodRestarting", "twice", restarts(A, "0x20 1x10 2x30")),
+    silent("PodRestarting", "long ago", restarts(A, steady(40))),
+    silent("PodRestarting", "the models' Job", restarts("ollama-models-x7k2p", "0x20 1x10 9x20")),
+    fires(
+        "PodOutOfMemory",
+        "killed just now",
+        restarts(A, lately(0, 1, 5)) | ended(A, "OOMKilled"),
+        pod=A,
+        container="ollama",
+    ),
+    silent("PodOutOfMemory", "long ago", restarts(A, lately(0, 1, 20)) | ended(A, "OOMKilled")),
+    silent("PodOutOfMemory", "another end", restarts(A, lately(0, 1, 5)) | ended(A, "Error")),
+    fires("PodMemoryNearLimit", "97 %", memory(A, steady(97)), pod=A),
+    silent("PodMemoryNearLimit", "90 %", memory(A, steady(90))),
+    silent("PodMemoryNearLimit", "for a short time", memory(A, lately(50, 97, 10))),
+    fires("PodThrottled", "four slices of five", periods(A, rising(240)), pod=A),
+    silent("PodThrottled", "two slices of five", periods(A, rising(120))),
+    silent("PodThrottled", "for a short time", periods(A, "0x39 0+240x20")),
+    fires(
+        "ModelsNotFetched",
+        "the Job has given up",
+        {
+            'kube_job_failed{namespace="llm", job_name="ollama-models-9h7", condition="true"}': (
+                steady(1)
+            )
+        },
+    ),
+    fires(
+        "ModelsNotFetched",
+        "again and again",
+        restarts("ollama-models-9h7-x7k2p", "0x20 1x10 2x10 3x20"),
+    ),
+    silent("ModelsNotFetched", "a bad line", restarts("ollama-models-9h7-x7k2p", "0x20 2x40")),
+    silent("ModelsNotFetched", "another pod", restarts(A, "0x20 1x10 2x10 3x20")),
+    fires("MachineMemoryFull", "97 %", machine(steady(97)), instance="minikube"),
+    silent("MachineMemoryFull", "90 %", machine(steady(90))),
+    silent("MachineMemoryFull", "for a short time", machine(lately(50, 97, 5))),
+    fires(
+        "MachineDiskFull",
+        "95 %",
+        disk("/dev/nvme0n1p2", steady(95)),
+        instance="minikube",
+        device="/dev/nvme0n1p2",
+    ),
+    fires(
+        "MachineDiskFull",
+        "a machine in a container",
+        disk("overlay_0-50", steady(95)),
+        instance="minikube",
+        device="overlay_0-50",
+    ),
+    silent("MachineDiskFull", "85 %", disk("/dev/nvme0n1p2", steady(85))),
+    silent("MachineDiskFull", "a download", disk("/dev/nvme0n1p2", lately(50, 95, 10))),
+    silent("MachineDiskFull", "a read-only image", disk("/dev/loop7", steady(100))),
+    fires("VolumeFilling", "5 % left", volume(steady(5)), persistentvolumeclaim="open-webui-data"),
+    silent("VolumeFilling", "15 % left", volume(steady(15))),
+    silent("VolumeFilling", "for a short time", volume(lately(50, 5, 10))),
+    fires("AutoscalerDown", "it is not found", {}),
+    silent("AutoscalerDown", "a restart", up("autoscaler", lately(1, 0, 3))),
+    fires(
+        "AutoscalerStalled",
+        "it hangs",
+        autoscaler(last_decision_timestamp_seconds=hung(8)),
+        **WHO,
+    ),
+    fires(
+        "AutoscalerStalled",
+        "it has never been able to read",
+        autoscaler(consecutive_failures=steady(1)),
+        **WHO,
+    ),
+    silent(
+        "AutoscalerStalled", "four minutes", autoscaler(last_decision_timestamp_seconds=hung(4.5))
+    ),
+    silent(
+        "AutoscalerStalled",
+        "not yet for long",
+        autoscaler(last_decision_timestamp_seconds=hung(6.5)),
+    ),
+    silent("AutoscalerStalled", "a start", autoscaler(consecutive_failures=steady(0))),
+    silent(
+        "AutoscalerStalled",
+        "its writes fail",
+        autoscaler(consecutive_failures=rising(6), last_decision_timestamp_seconds=DECIDING),
+    ),
+    silent("AutoscalerStalled", "it works", autoscaler(last_decision_timestamp_seconds=DECIDING)),
+    fires(
+        "AutoscalerCannotWrite",
+        "each cycle fails",
+        autoscaler(consecutive_failures=steady(1), desired_replicas=steady(4)),
+        **WHO,
+    ),
+    silent(
+        "AutoscalerCannotWrite",
+        "a failure now and then",
+        autoscaler(consecutive_failures="0 1x8 " * 6, desired_replicas=steady(4)),
+    ),
+    silent(
+        "AutoscalerCannotWrite",
+        "the first cycle failed",
+        autoscaler(consecutive_failures="_x59 1x1", desired_replicas="_x59 4x1"),
+    ),
+    silent(
+        "AutoscalerCannotWrite",
+        "it cannot read either",
+        autoscaler(consecutive_failures=rising(6, 1)),
+    ),
+    fires("AutoscalerConflict", "a rival", conflict(steady(1)), reason="Conflict", **WHO),
+    silent("AutoscalerConflict", "one change by hand", conflict(lately(0, 1, 10))),
+    fires(
+        "AutoscalerMetricMissing",
+        "no answer",
+        quality(Fresh=steady(0), Empty=steady(1)),
+        metric="queue_depth",
+        **WHO,
+    ),
+    silent("AutoscalerMetricMissing", "fresh", quality(Fresh=steady(1), Empty=steady(0))),
+    silent("AutoscalerMetricMissing", "a restart of Prometheus", quality(Fresh=lately(1, 0, 5))),
+    fires("AutoscalerAtMaximum", "one waits", waiting(steady(1)) | AT_MAXIMUM, **WHO),
+    silent("AutoscalerAtMaximum", "a burst", waiting(lately(0, 3, 17)) | AT_MAXIMUM),
+    silent("AutoscalerAtMaximum", "nobody waits", waiting(steady(0)) | AT_MAXIMUM),
+    silent("AutoscalerAtMaximum", "more are allowed", waiting(steady(3)) | BELOW_MAXIMUM),
+    fires("TargetDown", "no answer", up("kubelet", steady(0)), job="kubelet", instance="a"),
+    silent("TargetDown", "a restart", up("kubelet", lately(1, 0, 5))),
+    silent("TargetDown", "one with an alert of its own", up("gateway", steady(0))),
+    fires("PodMetricsMissing", "nothing", {}, namespace="llm"),
+    fires(
+        "PodMetricsMissing",
+        "no kubelet is found",
+        deployment("ollama", steady(2), steady(2)),
+        namespace="llm",
+    ),
+    silent("PodMetricsMissing", "all there", replicas(a=IDLE)),
+    silent(
+        "PodMetricsMissing",
+        "a restart",
+        {series: "1x50 stale" if "cpu" in series else "1x60" for series in replicas(a=IDLE)},
+    ),
+    fires("RulesFail", "again and again", failures("ollama-chat", rising(0.09)), rule_group=GROUP),
+    silent("RulesFail", "somebody else's rules", failures("other", rising(2))),
+    silent("RulesFail", "once", failures("ollama-chat", "0x50 1x9")),
+    silent("RulesFail", "never", failures("ollama-chat", steady(0))),
+)
