@@ -176,6 +176,18 @@ async def test_tasks_wait_behind_people_and_count_as_one(person, stack):
     assert served == [""] * len(people) + ["title_generation"] * len(new)
 
 
+async def test_title_of_a_new_chat_does_not_delay_its_answer(person, stack):
+    """With one replica free it is the person's, though the page asks for the title first."""
+    for number in range(3):
+        busy = asyncio.create_task(stack.chat(1000))
+        await stack.slots(lambda slots: slots.running == 1)
+        turn = await person.chat(f"New {number}", tasks=True)
+        assert turn.pieces[0][0] - turn.asked < 1.5
+        busy.cancel()
+        await until_asked(stack, turn, 2)
+        await stack.slots(lambda slots: slots.running == 0)
+
+
 async def test_chat_returns_to_its_replica(person, stack):
     """Its later turns meet the replica that remembers it, whatever others were asked meanwhile."""
     first = {name: await person.chat(f"I am {name}") for name in ("A", "B", "C")}
