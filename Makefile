@@ -65,7 +65,7 @@ test-webui: $(WEBUI)/.ready ## chat on the real Open WebUI in a real browser (ne
 	@$(WEBUI)/bin/python -m pytest --confcutdir=tests/webui -v tests/webui $(ARGS)
 
 pictures: ## take the pictures of the documents anew
-	@$(MAKE) --no-print-directory test-webui ARGS="-k test_page --pictures=docs/pictures"
+	@$(MAKE) --no-print-directory test-webui ARGS="-k newcomer --pictures=docs/pictures"
 
 check: setup system tools ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .

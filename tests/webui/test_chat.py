@@ -140,7 +140,7 @@ async def test_tasks_wait_behind_people_and_count_as_one(person, stack):
     async def ask(text, **how):
         nonlocal sent
         sent += 1
-        people.append(await person.ask(text, tokens=LONG, **how))
+        people.append(await person.ask(text, tokens=1000, **how))
         return people[-1]
 
     async def watch():
@@ -176,6 +176,18 @@ async def test_tasks_wait_behind_people_and_count_as_one(person, stack):
     assert served == [""] * len(people) + ["title_generation"] * len(new)
 
 
+async def test_title_of_a_new_chat_does_not_delay_its_answer(person, stack):
+    """With one replica free it is the person's, though the page asks for the title first."""
+    for number in range(3):
+        busy = asyncio.create_task(stack.chat(1000))
+        await stack.slots(lambda slots: slots.running == 1)
+        turn = await person.chat(f"New {number}", tasks=True)
+        assert turn.pieces[0][0] - turn.asked < 1.5
+        busy.cancel()
+        await until_asked(stack, turn, 2)
+        await stack.slots(lambda slots: slots.running == 0)
+
+
 async def test_chat_returns_to_its_replica(person, stack):
     """Its later turns meet the replica that remembers it, whatever others were asked meanwhile."""
     first = {name: await person.chat(f"I am {name}") for name in ("A", "B", "C")}
@@ -199,6 +211,17 @@ async def test_chat_goes_elsewhere_where_its_replica_is_busy(person, stack):
     assert not busy.done()
     assert (await asked(stack, first.chat))[-1].replica != home.replica
     await busy
+
+
+async def test_whoever_presses_stop_frees_the_place(person, stack):
+    """Running or still waiting, the request is gone from its replica or the queue."""
+    turns = [await person.ask(f"Never mind {n}", tokens=1000) for n in range(3)]
+    await stack.slots(lambda slots: (slots.running, slots.queued) == (2, 1))
+    await person.call("POST", f"/api/tasks/chat/{turns.pop().chat}/stop")
+    await stack.slots(lambda slots: (slots.running, slots.queued) == (2, 0), within_s=1)
+    for turn in turns:
+        await person.call("POST", f"/api/tasks/chat/{turn.chat}/stop")
+    await stack.slots(lambda slots: (slots.running, slots.queued) == (0, 0), within_s=1)
 
 
 async def test_models_are_listed_at_once_while_every_replica_is_busy(person, stack):
