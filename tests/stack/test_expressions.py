@@ -15,6 +15,8 @@ from autoscaler.adapters.promql import parse_query
 from tests.stack.rules import ROOT, rules
 from tests.stack.sandbox import answers
 
+pytestmark = pytest.mark.timeout(300)  # the first test of each process waits for the run
+
 ONLY_IN_A_CLUSTER = (
     # cAdvisor: the machine, and what a cgroup with a limit counts.
     'container_cpu_usage_seconds_total{id="/"}',
