@@ -155,6 +155,23 @@ def test_the_gateway_asks_for_a_port_that_the_replicas_service_has(stack):
     assert set(re.findall(r"\"_(\w+)\._tcp\.", configuration)) == ports
 
 
+def test_the_gateways_name_server_is_where_it_is_asked(stack):
+    """It listens where the gateway looks, and tells of the replicas' Service."""
+    corefile = text(stack, "gateway-config", "Corefile")
+    ((zone, port),) = re.findall(r"^(\S+):(\d+) {$", corefile, re.MULTILINE)
+    (address,) = re.findall(r"^ *bind (\S+)$", corefile, re.MULTILINE)
+    assert gateway(stack)["GATEWAY_DNS"] == f"{address}:{port}"
+    assert gateway(stack)["GATEWAY_REPLICAS_NAME"].endswith(f".svc.{zone}")
+    (label,) = re.findall(r"^ *labels (\S+)=(\S+)$", corefile, re.MULTILINE)
+    assert label in builds.one(stack, "Service", "ollama")["metadata"]["labels"].items()
+
+
+def test_the_hook_counts_connections_to_ollamas_port(stack):
+    """It knows the port as the kernel writes it."""
+    (port,) = {p["containerPort"] for p in container_of(stack, "ollama", "ollama")["ports"]}
+    assert f"*:{port:04X},01)" in text(stack, "ollama-scripts", "drain.sh")
+
+
 def test_a_replica_may_drain_to_the_end(stack):
     """The hook's own cap comes before Kubernetes' patience is at its end."""
     script = text(stack, "ollama-scripts", "drain.sh")
@@ -202,13 +219,20 @@ def monitored(request):
 
 
 def test_prometheus_scrapes_ports_that_are_there(monitored):
-    """What it finds by DNS is a Service with that port."""
+    """What it finds by DNS or knows by name is a Service with that port."""
     jobs = yaml.safe_load(text(monitored, "prometheus-config", "prometheus.yml"))["scrape_configs"]
     asked = {
         (name.partition(".")[0], found["port"])
         for job in jobs
         for found in job.get("dns_sd_configs", ())
         for name in found["names"]
+    }
+    asked |= {
+        (host, int(port))
+        for job in jobs
+        for found in job.get("static_configs", ())
+        for host, _, port in (target.partition(":") for target in found["targets"])
+        if host != "localhost"
     }
     ports = {
         (service["metadata"]["name"], port["port"])
@@ -237,3 +261,21 @@ def test_kube_state_metrics_may_read_what_it_is_told_to(monitored):
     allowed = {resource for rule in role["rules"] for resource in rule["resources"]}
     assert set(told["resources"].split(",")) == allowed
     assert told["namespaces"] == role["metadata"]["namespace"]
+
+
+# --- documents ----------------------------------------------------------------------------------
+
+
+def test_documents_forward_ports_that_there_are():
+    """A command that a newcomer copies leads to a Service's port."""
+    told = {
+        (name, int(port))
+        for pattern in ("*.md", "docs/*.md", "deploy/*.md", "scripts/*.py")
+        for path in builds.ROOT.glob(pattern)
+        for name, port in re.findall(r"svc/([\w-]+) (?:\d+:)?(\d+)", path.read_text())
+    }
+    assert {name for name, _ in told} >= {"gateway", "grafana", "open-webui", "prometheus"}
+    services = builds.of(builds.built("deploy/overlays/minikube"), "Service")
+    assert told <= {
+        (s["metadata"]["name"], p["port"]) for s in services for p in s["spec"]["ports"]
+    }
