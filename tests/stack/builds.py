@@ -109,12 +109,8 @@ def one(objects: Sequence[Object], kind: str, name: str) -> Object:
     return found
 
 
-def templates(objects: Sequence[Object]) -> list[Template]:
-    """Return the pods that the objects would start."""
-    return list(_templates(objects))
-
-
-def _templates(objects: Sequence[Object]) -> Iterator[Template]:
+def templates(objects: Sequence[Object]) -> Iterator[Template]:
+    """Yield the pods that the objects would start."""
     for obj in objects:
         spec = obj.get("spec") or {}
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")

@@ -78,12 +78,8 @@ def _selected(objects: Sequence[Object], by: Object, selector: Object) -> list[T
     ]
 
 
-def idle_services(objects: Sequence[Object]) -> list[str]:
+def idle_services(objects: Sequence[Object]) -> Iterator[str]:
     """Find Services without pods, and ports that their pods do not have."""
-    return list(_idle_services(objects))
-
-
-def _idle_services(objects: Sequence[Object]) -> Iterator[str]:
     for service in of(objects, "Service"):
         met = _selected(objects, service, {"matchLabels": service["spec"].get("selector")})
         if not met or not service["spec"].get("selector"):
@@ -118,12 +114,8 @@ def _ports(pods: Template, wanted: str | int, protocol: str = "TCP") -> set[Port
 # --- who may talk to whom -----------------------------------------------------------------------
 
 
-def idle_policies(objects: Sequence[Object]) -> list[str]:
+def idle_policies(objects: Sequence[Object]) -> Iterator[str]:
     """Find policies, and neighbours in them, that meet no pod; and ports that no such pod has."""
-    return list(_idle_policies(objects))
-
-
-def _idle_policies(objects: Sequence[Object]) -> Iterator[str]:
     for policy in of(objects, "NetworkPolicy"):
         spec = policy["spec"]
         bound = _selected(objects, policy, spec["podSelector"])
@@ -467,12 +459,8 @@ def unlimited(objects: Sequence[Object]) -> list[str]:
     ]
 
 
-def unconfined(objects: Sequence[Object]) -> list[str]:
+def unconfined(objects: Sequence[Object]) -> Iterator[str]:
     """Find pods that may do more than a plain process of a plain user."""
-    return list(_unconfined(objects))
-
-
-def _unconfined(objects: Sequence[Object]) -> Iterator[str]:
     bound = {
         subject["name"]
         for binding in of(objects, "RoleBinding", "ClusterRoleBinding")

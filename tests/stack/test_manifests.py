@@ -48,7 +48,7 @@ def test_what_an_overlay_offers_in_a_comment_exists(overlay):
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
 def test_it_holds_together(whole, check):
     """Names, selectors, references and confinement agree with one another."""
-    assert check(builds.built(whole)) == []
+    assert list(check(builds.built(whole))) == []
 
 
 # --- what Kubernetes takes ----------------------------------------------------------------------
