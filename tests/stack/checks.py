@@ -367,10 +367,12 @@ def _said(container: Object) -> str:
 
 
 _ADDRESS = re.compile(
-    r"(?:https?://(?P<host>[a-z][a-z0-9-]*)"
+    r"(?:(?P<scheme>https?)://(?P<host>[a-z][a-z0-9-]*)"
     r"|(?P<service>[a-z][a-z0-9-]*)\.(?P<namespace>[a-z][a-z0-9-]*)\.svc(?:\.cluster\.local)?)"
     r"(?::(?P<port>\d+))?(?![\w.:$-])"
 )
+_PORTS = {"http": 80, "https": 443}
+"""Of an address that names none; a Service's full name may stand without any."""
 
 
 def unknown_addresses(objects: Sequence[Object]) -> list[str]:
@@ -389,7 +391,7 @@ def unknown_addresses(objects: Sequence[Object]) -> list[str]:
         for found in _ADDRESS.finditer(text)
         if found["host"] != "localhost"
         if not any(
-            int(found["port"] or min(held)) in held
+            int(found["port"] or _PORTS.get(found["scheme"]) or min(held)) in held
             for namespace in ([found["namespace"]] if found["namespace"] else namespaces)
             for held in [ports.get((found["host"] or found["service"], namespace))]
             if held

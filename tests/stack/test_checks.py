@@ -164,6 +164,12 @@ BREAKS = {
             {"name": "X", "value": "http://gateway:8081"}
         ),
     ),
+    "a variable forgets the port": (
+        checks.unknown_addresses,
+        lambda o: spec(o, "open-webui")["containers"][0]["env"].append(
+            {"name": "X", "value": "http://gateway"}
+        ),
+    ),
     "a file names a Service of another namespace": (
         checks.unknown_addresses,
         lambda o: one(o, "ConfigMap", "gateway-config")["data"].update(
