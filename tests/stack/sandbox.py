@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.sandbox.timescale import divide_query
-from tests.stack.rules import ROOT
+from tests.stack.builds import ROOT
 
 SPEED, MINUTES = 30, 5
 _STEP_SECONDS = 0.5

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from autoscaler.adapters.promql import parse_query
-from tests.stack.rules import ROOT, rules
+from tests.stack.builds import ROOT
+from tests.stack.rules import rules
 from tests.stack.sandbox import answers
 
 pytestmark = pytest.mark.timeout(300)  # the first test of each process waits for the run

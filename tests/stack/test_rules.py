@@ -12,7 +12,9 @@ import yaml
 from autoscaler.adapters.promql import check_query
 from autoscaler.sandbox.monitoring import MonitoringSettings, write
 from tests.adapters.prometheus_server import binary
-from tests.stack.rules import AT, CASES, FILES, INTERVAL, PROMETHEUS, ROOT, groups, rules
+from tests.stack.builds import ROOT
+from tests.stack.cases import CASES
+from tests.stack.rules import AT, FILES, INTERVAL, PROMETHEUS, groups, rules
 
 ALERTS, RECORDS = rules("alert"), rules("record")
 RUNBOOK = "docs/runbook.md"
