@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from autoscaler.adapters.promql import check_query
-from autoscaler.sandbox.monitoring import MonitoringSettings, write
 from tests.adapters.prometheus_server import binary
 from tests.stack.builds import ROOT
 from tests.stack.cases import CASES
@@ -34,18 +33,6 @@ def promtool(*args):
 def test_prometheus_accepts_the_scrape_jobs(tmp_path):
     """Debian's Prometheus is built without the discovery of nodes, so that part is left out."""
     assert "2 rule files found" in promtool("check", "config", _without_nodes(tmp_path))
-
-
-def test_the_whole_configuration_holds_for_this_machine(tmp_path):
-    """What the sandbox makes of it at another speed is valid too, rules included."""
-    settings = MonitoringSettings(
-        directory=tmp_path,
-        targets=dict.fromkeys(
-            ("gateway", "autoscaler", "kube-state-metrics", "cadvisor"), "127.0.0.1:9"
-        ),
-        speed=12.5,
-    )
-    assert "2 rule files found" in promtool("check", "config", write(settings))
 
 
 def test_prometheus_accepts_the_rules():
