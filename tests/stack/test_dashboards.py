@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import combinations
 from pathlib import Path
@@ -15,42 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from autoscaler.adapters.telemetry import QUALITIES, Metrics
 from autoscaler.decision.words import Reason, Stage
 from tests.cycles import report_of
+from tests.stack.boards import BOARDS, FILES, Json, expressions, panels, queried, targets
+from tests.stack.builds import TOOLS
 
-ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / ".tools"
-FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
-FILES = sorted(FOLDER.glob("*.json"))
 TYPES = Path(__file__).with_name("dashboards.ts")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 
-Json = dict[str, Any]
-
-BOARDS: dict[str, Json] = {path.stem: json.loads(path.read_text()) for path in FILES}
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-
-
-def panels(board: Json) -> list[Json]:
-    """Return the panels that show something: all but the headings."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
-
-
-def targets(board: Json) -> Iterator[Json]:
-    """Yield every query of every panel."""
-    for panel in panels(board):
-        yield from panel["targets"]
-
-
-def expressions(board: Json) -> list[str]:
-    """Return all PromQL: that of panels and that of variables."""
-    return [target["expr"] for target in targets(board)] + [
-        variable["query"]["query"] for variable in queried(board)
-    ]
-
-
-def queried(board: Json) -> list[Json]:
-    """Return the variables whose values Prometheus gives."""
-    return [item for item in board["templating"]["list"] if item["type"] == "query"]
 
 
 def named(panel: Json) -> str:
