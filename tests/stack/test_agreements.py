@@ -27,14 +27,9 @@ def stack(request):
     return builds.built(request.param)
 
 
-def pods_of(objects, name):
-    """Return the pods of a Deployment."""
-    return next(p for p in builds.templates(objects) if p.name == f"Deployment/{name}")
-
-
 def container_of(objects, deployment, name):
     """Return one container."""
-    return next(c for c in pods_of(objects, deployment).containers if c["name"] == name)
+    return next(c for c in builds.pods_of(objects, deployment).containers if c["name"] == name)
 
 
 def environment(container) -> dict[str, str]:
@@ -85,7 +80,7 @@ def test_the_daemon_takes_its_configuration(whole, tmp_path):
 
 def test_the_target_is_there(stack):
     """The daemon scales the Deployment that the stack brings, in its namespace."""
-    pods = pods_of(stack, "ollama")
+    pods = builds.pods_of(stack, "ollama")
     (target,) = policy(stack)["targets"]
     assert (target["namespace"], target["deployment"]) == (pods.namespace, "ollama")
 
@@ -177,7 +172,7 @@ def test_a_replica_may_drain_to_the_end(stack):
     script = text(stack, "ollama-scripts", "drain.sh")
     (default,) = set(re.findall(r"DRAIN_CAP:-(\d+)", script))
     cap = int(environment(container_of(stack, "ollama", "ollama")).get("DRAIN_CAP", default))
-    assert pods_of(stack, "ollama").spec["terminationGracePeriodSeconds"] >= cap + 10
+    assert builds.pods_of(stack, "ollama").spec["terminationGracePeriodSeconds"] >= cap + 10
 
 
 def test_the_gateway_may_end_its_streams(stack):
@@ -186,7 +181,7 @@ def test_the_gateway_may_end_its_streams(stack):
         r"^ *hard-stop-after (\d+)s$", text(stack, "gateway-config", "haproxy.cfg"), re.MULTILINE
     )
     pause = container_of(stack, "gateway", "haproxy")["lifecycle"]["preStop"]["sleep"]["seconds"]
-    grace = pods_of(stack, "gateway").spec["terminationGracePeriodSeconds"]
+    grace = builds.pods_of(stack, "gateway").spec["terminationGracePeriodSeconds"]
     assert grace >= int(stop) + pause + 10
 
 
@@ -247,7 +242,7 @@ def test_prometheus_reads_its_rules(monitored):
     """Every file of rules in its ConfigMap is named in its configuration."""
     named = yaml.safe_load(text(monitored, "prometheus-config", "prometheus.yml"))["rule_files"]
     (config,) = (
-        v for v in pods_of(monitored, "prometheus").spec["volumes"] if v["name"] == "config"
+        v for v in builds.pods_of(monitored, "prometheus").spec["volumes"] if v["name"] == "config"
     )
     files = {item["path"] for item in config["configMap"]["items"]}
     assert set(named) == files - {"prometheus.yml"}

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "open-webui" / "chats.py"
+from tests.stack.builds import ROOT
+
+SCRIPT = ROOT / "deploy" / "open-webui" / "chats.py"
 
 
 def _run(data, *arguments, given=b"", output=subprocess.PIPE):

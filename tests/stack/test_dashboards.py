@@ -17,7 +17,7 @@ from autoscaler.adapters.telemetry import QUALITIES, Metrics
 from autoscaler.decision.words import Reason, Stage
 from tests.cycles import report_of
 from tests.stack.boards import BOARDS, FILES, Json, expressions, panels, queried, targets
-from tests.stack.builds import TOOLS
+from tests.stack.builds import TOOLS, tool
 
 TYPES = Path(__file__).with_name("dashboards.ts")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -107,7 +107,6 @@ def as_typescript(board: Json) -> str:
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory):
     """Compile every dashboard, and every one made wrong, at once; return the errors by file."""
-    assert (TOOLS / "node_modules").is_dir(), "needs what `make tools` installs"
     folder = tmp_path_factory.mktemp("dashboards")
     (folder / "node_modules").symlink_to(TOOLS / "node_modules")
     (folder / TYPES.name).write_text(TYPES.read_text())
@@ -120,7 +119,7 @@ def complaints(tmp_path_factory):
     options = "--noEmit --strict --skipLibCheck --module esnext --moduleResolution bundler"
     done = subprocess.run(
         [
-            *(TOOLS / "bin" / "node", "node_modules/typescript/bin/tsc", *options.split()),
+            *(tool("node"), "node_modules/typescript/bin/tsc", *options.split()),
             *(path.name for path in folder.glob("*.ts")),
         ],
         cwd=folder,
@@ -159,7 +158,7 @@ def test_grafanas_types_find_what_is_wrong(complaints, number):
 def test_the_schema_version_is_the_newest():
     """Grafana need not migrate what it loads."""
     newest = subprocess.run(
-        [TOOLS / "bin" / "node", "-p", "require('@grafana/schema').defaultDashboard.schemaVersion"],
+        [tool("node"), "-p", "require('@grafana/schema').defaultDashboard.schemaVersion"],
         cwd=TOOLS,
         capture_output=True,
         text=True,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.builds import ROOT
 from tests.stack.pods import GATEWAY, GATEWAY6, POD, POD6, PORT, Pod, Request, running_pod
 
-HOOK = Path(__file__).parents[2] / "deploy" / "ollama" / "drain.sh"
+HOOK = ROOT / "deploy" / "ollama" / "drain.sh"
 SOON_S = 3.0
 """How long after the last answer a replica may still be there."""
 

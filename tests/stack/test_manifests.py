@@ -108,7 +108,7 @@ def scores(whole: str, *options: str) -> set[tuple[str, str]]:
     """Return what kube-score would rather see changed: object and check, by their names."""
     optional = ("container-seccomp-profile", "container-ports-check")
     command = [
-        *(builds.TOOLS / "bin" / "kube-score", "score", "-", "--output-format", "json"),
+        *(builds.tool("kube-score"), "score", "-", "--output-format", "json"),
         *("--kubernetes-version", f"v{VERSIONS[0]}", *options),
         *(word for check in optional for word in ("--enable-optional-test", check)),
     ]

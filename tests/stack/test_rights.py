@@ -67,11 +67,7 @@ def objects(request):
 
 def granted(objects) -> frozenset[Access]:
     """Return what the autoscaler's ServiceAccount may do, one by one: a rule is a product."""
-    pods = next(
-        template
-        for template in builds.templates(objects)
-        if template.name == "Deployment/autoscaler"
-    )
+    pods = builds.pods_of(objects, "autoscaler")
     account = ("ServiceAccount", pods.spec["serviceAccountName"], pods.namespace)
     bindings = [
         binding
