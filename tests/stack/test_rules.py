@@ -146,7 +146,7 @@ def test_the_operators_object_has_the_same_rules():
     """It is written from the two files by a command, and is up to date."""
     command = runpy.run_path(str(ROOT / "scripts" / "prometheusrule.py"))
     written = command["WRITTEN"].read_text()
-    assert written == command["render"](), "run scripts/prometheusrule.py"
+    assert written == command["render"](), "not up to date; type: make rules"
     assert yaml.safe_load(written)["spec"]["groups"] == groups()
 
 
