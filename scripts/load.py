@@ -8,6 +8,7 @@ tells who waits; Ctrl-C ends it at once.
 """
 
 import argparse
+import http.client
 import json
 import random
 import statistics
@@ -92,7 +93,7 @@ def person(crowd: Crowd, given: argparse.Namespace, model: str, ending: threadin
                 whole = whole or json.loads(line).get("done") is True
         except urllib.error.HTTPError as error:
             crowd.fail(f"HTTP {error.code}")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             if not began:
                 crowd.fail(type(error).__name__)
         with crowd.lock:
@@ -103,9 +104,16 @@ def person(crowd: Crowd, given: argparse.Namespace, model: str, ending: threadin
 
 
 def first_model(base: str) -> str:
-    """Return the first model of the list. Raises OSError where nobody answers, IndexError."""
+    """Return the first model of the list; IndexError where it is empty.
+
+    Raises OSError, HTTPException or ValueError where nobody answers as Ollama does.
+    """
     with urllib.request.urlopen(f"{base}/api/tags", timeout=10) as answer:  # noqa: S310
-        return str(json.load(answer)["models"][0]["name"])
+        told = json.load(answer)
+    try:
+        return str(told["models"][0]["name"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("the answer to /api/tags is not Ollama's") from error
 
 
 def arguments() -> argparse.Namespace:
@@ -131,7 +139,7 @@ def main() -> int:
     given = arguments()
     try:
         model = given.model or first_model(given.url)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         print(f"load: {given.url} does not list its models: {error}", file=sys.stderr)
         print(
             "is the port forwarded? kubectl -n llm port-forward svc/gateway 8080", file=sys.stderr

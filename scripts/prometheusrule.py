@@ -28,17 +28,16 @@ spec:
 
 def render() -> str:
     """Return the object: the groups of all files, one behind the other."""
-    return HEAD + "\n".join(_groups(path.read_text()) for path in SOURCES)
+    return HEAD + "\n".join(_groups(path) for path in SOURCES)
 
 
-def _groups(text: str) -> str:
+def _groups(path: Path) -> str:
     """Take what follows `groups:`, indented once more."""
-    _, found, rest = text.partition("\ngroups:\n")
+    _, found, rest = path.read_text().partition("\ngroups:\n")
     if not found:
-        raise ValueError("a file of rules must have a line `groups:`")
+        raise ValueError(f"{path}: must have a line `groups:`")
     return "".join(f"  {line}" if line.strip() else line for line in rest.splitlines(keepends=True))
 
 
 if __name__ == "__main__":
-    WRITTEN.parent.mkdir(parents=True, exist_ok=True)
     WRITTEN.write_text(render())

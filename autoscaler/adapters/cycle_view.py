@@ -12,8 +12,9 @@ from autoscaler.decision.record import Record, to_json
 from autoscaler.decision.words import MetricType, Stage
 from autoscaler.ports import CycleReport
 
-# As they change the number: what is missing has its say once the metrics have had theirs.
-_STAGES = (Stage.RECOMMEND, Stage.TOLERANCE, Stage.QUALITY, *tuple(Stage)[3:])
+_FIRST = (Stage.RECOMMEND, Stage.TOLERANCE, Stage.QUALITY)
+STAGES = (*_FIRST, *(stage for stage in Stage if stage not in _FIRST))
+"""As they change the number: what is missing has its say once the metrics have had theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class CycleView:
             return {}
         changed = {step.stage: step.to for step in self.record.steps if step.to != step.from_}
         number, numbers = self.record.observation.current, {}
-        for stage in _STAGES:
+        for stage in STAGES:
             numbers[str(stage)] = number = changed.get(stage, number)
         return numbers
 

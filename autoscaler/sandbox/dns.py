@@ -74,12 +74,12 @@ class DnsResponder:
             reply.header.rcode = RCODE.NXDOMAIN
         elif query.q.qtype == QTYPE.A and asked == name:
             for address in addresses:
-                reply.add_answer(RR(asked, QTYPE.A, rdata=A(address), ttl=TTL_S))
+                reply.add_answer(RR(query.q.qname, QTYPE.A, rdata=A(address), ttl=TTL_S))
         elif query.q.qtype == QTYPE.SRV and asked != name:
             for address in addresses:
                 target = f"{address.replace('.', '-')}.{name}"
                 record = SRV(0, 100 // len(addresses), service.port, target)
-                reply.add_answer(RR(asked, QTYPE.SRV, rdata=record, ttl=TTL_S))
+                reply.add_answer(RR(query.q.qname, QTYPE.SRV, rdata=record, ttl=TTL_S))
                 reply.add_ar(RR(target, QTYPE.A, rdata=A(address), ttl=TTL_S))
         return cast("bytes", reply.pack())
 

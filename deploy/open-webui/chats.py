@@ -21,13 +21,15 @@ DATABASE, UPLOADS = "webui.db", "uploads"
 def main() -> int:
     """Run the command; 0, or 2 with one line where it cannot."""
     data = Path(os.environ["DATA_DIR"])
-    command = {"backup": backup, "restore": restore}.get(" ".join(sys.argv[1:]))
+    name = " ".join(sys.argv[1:])
+    command = {"backup": backup, "restore": restore}.get(name)
     if command is None:
         return _fail("say backup (a tar file to standard output) or restore (from standard input)")
     try:
         return command(data)
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
-        return _fail(f"{' '.join(sys.argv[1:])} failed, nothing half done is left: {error}")
+        left = {"backup": "throw away what it wrote", "restore": "the chats are as they were"}
+        return _fail(f"{name} failed, {left[name]}: {error}")
 
 
 def backup(data: Path) -> int:

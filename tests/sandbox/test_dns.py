@@ -72,10 +72,14 @@ async def test_unknown_name_does_not_exist(responder):
     assert answer.header.rcode == RCODE.NXDOMAIN
 
 
-async def test_case_of_a_name_does_not_matter(responder):
-    """Resolvers that mix the case of a name get the same answer."""
+@pytest.mark.parametrize(
+    ("name", "kind"), [(NAME.upper(), "A"), (f"_HTTP._tcp.{NAME.title()}", "SRV")]
+)
+async def test_case_of_a_name_does_not_matter(responder, name, kind):
+    """Resolvers that mix the case of a name get the same answer, in the case that they compare."""
     responder.add(NAME, 11434, lambda: ["127.77.0.1"])
-    assert len((await _ask(responder, NAME.upper())).rr) == 1
+    (record,) = (await _ask(responder, name, kind)).rr
+    assert str(record.rname) == f"{name}."
 
 
 async def test_as_many_replicas_as_the_gateway_has_slots_fit_into_one_answer(responder):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import aiohttp
@@ -250,34 +251,30 @@ async def test_new_replica_gets_no_slot_with_an_old_stream(tmp_path):
         assert await old == 200
 
 
-@pytest.fixture
-async def guarded(tmp_path):
-    """Run a gateway whose door to the outside wants a key."""
+KEYS = {
+    "none": ({}, 401),
+    "part": ({"Authorization": "Bearer open"}, 401),
+    "other case": ({"Authorization": "bearer open sesame "}, 401),
+    "right": ({"Authorization": "Bearer open sesame"}, 200),
+}
+
+
+async def test_outside_door_wants_the_key(tmp_path):
+    """From outside nothing is answered without the key; with it, what the inside door answers.
+
+    The chat page in the cluster, at the inside door, needs no key.
+    """
     async with rig(tmp_path, replicas=1, GATEWAY_API_KEY="open sesame") as stack:
-        yield stack
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        pytest.param({}, 401, id="none"),
-        pytest.param({"Authorization": "Bearer open"}, 401, id="part"),
-        pytest.param({"Authorization": "bearer open sesame "}, 401, id="other case"),
-        pytest.param({"Authorization": "Bearer open sesame"}, 200, id="right"),
-    ],
-)
-@pytest.mark.parametrize("path", ["/api/tags", "/api/pull", "/v1/models"])
-async def test_outside_door_wants_the_key(guarded, path, headers, status):
-    """From outside nothing is answered without the key; with it, what the inside door answers."""
-    async with guarded.session.get(guarded.gateway.outside_url + path, headers=headers) as answer:
-        expected = 403 if (status, path) == (200, "/api/pull") else status
-        assert (answer.status, answer.content_type) == (expected, "application/json")
-
-
-async def test_inside_door_wants_no_key(guarded):
-    """The chat page in the cluster needs no key."""
-    async with guarded.session.get(f"{guarded.gateway.url}/api/tags") as answer:
-        assert answer.status == 200
+        for (case, (headers, status)), path in product(
+            KEYS.items(), ("/api/tags", "/api/pull", "/v1/models")
+        ):
+            expected = 403 if (status, path) == (200, "/api/pull") else status
+            url = stack.gateway.outside_url + path
+            async with stack.session.get(url, headers=headers) as answer:
+                told = (answer.status, answer.content_type)
+            assert told == (expected, "application/json"), (case, path)
+        async with stack.session.get(f"{stack.gateway.url}/api/tags") as answer:
+            assert answer.status == 200
 
 
 @pytest.mark.parametrize("key", [{}, {"GATEWAY_API_KEY": ""}], ids=["unset", "empty"])

@@ -109,12 +109,8 @@ def one(objects: Sequence[Object], kind: str, name: str) -> Object:
     return found
 
 
-def templates(objects: Sequence[Object]) -> list[Template]:
-    """Return the pods that the objects would start."""
-    return list(_templates(objects))
-
-
-def _templates(objects: Sequence[Object]) -> Iterator[Template]:
+def templates(objects: Sequence[Object]) -> Iterator[Template]:
+    """Yield the pods that the objects would start."""
     for obj in objects:
         spec = obj.get("spec") or {}
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
@@ -127,7 +123,19 @@ def _templates(objects: Sequence[Object]) -> Iterator[Template]:
             )
 
 
+def pods_of(objects: Sequence[Object], deployment: str) -> Template:
+    """Return the pods of a Deployment."""
+    return next(p for p in templates(objects) if p.name == f"Deployment/{deployment}")
+
+
 # --- building -----------------------------------------------------------------------------------
+
+
+def tool(name: str) -> Path:
+    """Return a program that `make tools` installs; AssertionError where it did not."""
+    path = TOOLS / "bin" / name
+    assert path.exists(), f"{path} is not there; type: make tools"
+    return path
 
 
 def folders(kind: str = "Kustomization") -> list[str]:
@@ -173,9 +181,8 @@ def build(name: str) -> str:
 
 def kustomize(folder: Path) -> str:
     """Build one folder; AssertionError with kustomize's words where that fails or warns."""
-    assert (TOOLS / "bin").is_dir(), "needs what `make tools` installs"
     done = subprocess.run(
-        [TOOLS / "bin" / "kustomize", "build", folder],
+        [tool("kustomize"), "build", folder],
         capture_output=True,
         text=True,
         timeout=60,

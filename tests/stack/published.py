@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.stack.builds import TOOLS, Object
+from tests.stack.builds import TOOLS, Object, tool
 
 PACKAGES = {
     "gateway.networking.k8s.io": "@kubernetes-models/gateway-api",
@@ -67,7 +67,7 @@ def findings(objects: Sequence[Object], folder: Path) -> list[str]:
 
 def _node(folder: Path, *command: str | Path, given: str = "") -> list[str]:
     done = subprocess.run(
-        [TOOLS / "bin" / "node", *command],
+        [tool("node"), *command],
         cwd=folder,
         input=given,
         capture_output=True,

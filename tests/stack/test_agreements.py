@@ -27,14 +27,9 @@ def stack(request):
     return builds.built(request.param)
 
 
-def pods_of(objects, name):
-    """Return the pods of a Deployment."""
-    return next(p for p in builds.templates(objects) if p.name == f"Deployment/{name}")
-
-
 def container_of(objects, deployment, name):
     """Return one container."""
-    return next(c for c in pods_of(objects, deployment).containers if c["name"] == name)
+    return next(c for c in builds.pods_of(objects, deployment).containers if c["name"] == name)
 
 
 def environment(container) -> dict[str, str]:
@@ -85,7 +80,7 @@ def test_the_daemon_takes_its_configuration(whole, tmp_path):
 
 def test_the_target_is_there(stack):
     """The daemon scales the Deployment that the stack brings, in its namespace."""
-    pods = pods_of(stack, "ollama")
+    pods = builds.pods_of(stack, "ollama")
     (target,) = policy(stack)["targets"]
     assert (target["namespace"], target["deployment"]) == (pods.namespace, "ollama")
 
@@ -155,12 +150,29 @@ def test_the_gateway_asks_for_a_port_that_the_replicas_service_has(stack):
     assert set(re.findall(r"\"_(\w+)\._tcp\.", configuration)) == ports
 
 
+def test_the_gateways_name_server_is_where_it_is_asked(stack):
+    """It listens where the gateway looks, and tells of the replicas' Service."""
+    corefile = text(stack, "gateway-config", "Corefile")
+    ((zone, port),) = re.findall(r"^(\S+):(\d+) {$", corefile, re.MULTILINE)
+    (address,) = re.findall(r"^ *bind (\S+)$", corefile, re.MULTILINE)
+    assert gateway(stack)["GATEWAY_DNS"] == f"{address}:{port}"
+    assert gateway(stack)["GATEWAY_REPLICAS_NAME"].endswith(f".svc.{zone}")
+    (label,) = re.findall(r"^ *labels (\S+)=(\S+)$", corefile, re.MULTILINE)
+    assert label in builds.one(stack, "Service", "ollama")["metadata"]["labels"].items()
+
+
+def test_the_hook_counts_connections_to_ollamas_port(stack):
+    """It knows the port as the kernel writes it."""
+    (port,) = {p["containerPort"] for p in container_of(stack, "ollama", "ollama")["ports"]}
+    assert f"*:{port:04X},01)" in text(stack, "ollama-scripts", "drain.sh")
+
+
 def test_a_replica_may_drain_to_the_end(stack):
     """The hook's own cap comes before Kubernetes' patience is at its end."""
     script = text(stack, "ollama-scripts", "drain.sh")
     (default,) = set(re.findall(r"DRAIN_CAP:-(\d+)", script))
     cap = int(environment(container_of(stack, "ollama", "ollama")).get("DRAIN_CAP", default))
-    assert pods_of(stack, "ollama").spec["terminationGracePeriodSeconds"] >= cap + 10
+    assert builds.pods_of(stack, "ollama").spec["terminationGracePeriodSeconds"] >= cap + 10
 
 
 def test_the_gateway_may_end_its_streams(stack):
@@ -169,7 +181,7 @@ def test_the_gateway_may_end_its_streams(stack):
         r"^ *hard-stop-after (\d+)s$", text(stack, "gateway-config", "haproxy.cfg"), re.MULTILINE
     )
     pause = container_of(stack, "gateway", "haproxy")["lifecycle"]["preStop"]["sleep"]["seconds"]
-    grace = pods_of(stack, "gateway").spec["terminationGracePeriodSeconds"]
+    grace = builds.pods_of(stack, "gateway").spec["terminationGracePeriodSeconds"]
     assert grace >= int(stop) + pause + 10
 
 
@@ -202,13 +214,20 @@ def monitored(request):
 
 
 def test_prometheus_scrapes_ports_that_are_there(monitored):
-    """What it finds by DNS is a Service with that port."""
+    """What it finds by DNS or knows by name is a Service with that port."""
     jobs = yaml.safe_load(text(monitored, "prometheus-config", "prometheus.yml"))["scrape_configs"]
     asked = {
         (name.partition(".")[0], found["port"])
         for job in jobs
         for found in job.get("dns_sd_configs", ())
         for name in found["names"]
+    }
+    asked |= {
+        (host, int(port))
+        for job in jobs
+        for found in job.get("static_configs", ())
+        for host, _, port in (target.partition(":") for target in found["targets"])
+        if host != "localhost"
     }
     ports = {
         (service["metadata"]["name"], port["port"])
@@ -223,7 +242,7 @@ def test_prometheus_reads_its_rules(monitored):
     """Every file of rules in its ConfigMap is named in its configuration."""
     named = yaml.safe_load(text(monitored, "prometheus-config", "prometheus.yml"))["rule_files"]
     (config,) = (
-        v for v in pods_of(monitored, "prometheus").spec["volumes"] if v["name"] == "config"
+        v for v in builds.pods_of(monitored, "prometheus").spec["volumes"] if v["name"] == "config"
     )
     files = {item["path"] for item in config["configMap"]["items"]}
     assert set(named) == files - {"prometheus.yml"}
@@ -237,3 +256,21 @@ def test_kube_state_metrics_may_read_what_it_is_told_to(monitored):
     allowed = {resource for rule in role["rules"] for resource in rule["resources"]}
     assert set(told["resources"].split(",")) == allowed
     assert told["namespaces"] == role["metadata"]["namespace"]
+
+
+# --- documents ----------------------------------------------------------------------------------
+
+
+def test_documents_forward_ports_that_there_are():
+    """A command that a newcomer copies leads to a Service's port."""
+    told = {
+        (name, int(port))
+        for pattern in ("*.md", "docs/*.md", "deploy/*.md", "scripts/*.py")
+        for path in builds.ROOT.glob(pattern)
+        for name, port in re.findall(r"svc/([\w-]+) (?:\d+:)?(\d+)", path.read_text())
+    }
+    assert {name for name, _ in told} >= {"gateway", "grafana", "open-webui", "prometheus"}
+    services = builds.of(builds.built("deploy/overlays/minikube"), "Service")
+    assert told <= {
+        (s["metadata"]["name"], p["port"]) for s in services for p in s["spec"]["ports"]
+    }

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "open-webui" / "chats.py"
+from tests.stack.builds import ROOT
+
+SCRIPT = ROOT / "deploy" / "open-webui" / "chats.py"
 
 
-def _run(data, *arguments, given=b""):
+def _run(data, *arguments, given=b"", output=subprocess.PIPE):
     return subprocess.run(
         [sys.executable, SCRIPT, *arguments],
         env={**os.environ, "DATA_DIR": str(data)},
         input=given,
-        capture_output=True,
+        stdout=output,
+        stderr=subprocess.PIPE,
         check=False,
     )
 
@@ -119,6 +122,16 @@ def test_nothing_to_back_up_is_said(tmp_path):
     told = _run(tmp_path, "backup")
     assert (told.returncode, told.stdout) == (2, b"")
     assert b"nobody has signed up" in told.stderr
+
+
+def test_a_backup_that_could_not_be_written_is_not_to_be_kept(data):
+    """Where its output breaks off, it says so on one line and ends with code 2."""
+    with Path("/dev/full").open("wb") as full:
+        told = _run(data, "backup", output=full)
+    assert told.returncode == 2
+    assert told.stderr.startswith(b"chats: backup failed, throw away what it wrote: ")
+    assert told.stderr.count(b"\n") == 1
+    assert sorted(path.name for path in data.iterdir() if path.is_dir()) == ["uploads"]
 
 
 def _tar(name):

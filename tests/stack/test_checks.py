@@ -5,7 +5,7 @@ from copy import deepcopy
 import kubernetes_validate
 import pytest
 
-from tests.stack import builds, checks, published
+from tests.stack import builds, checks, published, references
 from tests.stack.builds import of, one
 
 STACK, ROUTES = "deploy/overlays/minikube", "minikube, all"
@@ -109,63 +109,69 @@ BREAKS = {
         lambda o: policy(o, "open-webui").pop("egress"),
     ),
     "a ConfigMap is gone": (
-        checks.dangling,
+        references.dangling,
         lambda o: remove(o, "ConfigMap", "gateway-config"),
     ),
     "a volume claim is gone": (
-        checks.dangling,
+        references.dangling,
         lambda o: remove(o, "PersistentVolumeClaim", "grafana-data"),
     ),
     "a ServiceAccount is gone": (
-        checks.dangling,
+        references.dangling,
         lambda o: remove(o, "ServiceAccount", "autoscaler"),
     ),
     "a role is gone": (
-        checks.dangling,
+        references.dangling,
         lambda o: remove(o, "Role", "autoscaler"),
     ),
     "a binding is for another namespace": (
-        checks.dangling,
+        references.dangling,
         lambda o: one(o, "RoleBinding", "autoscaler")["subjects"][0].update(namespace="default"),
     ),
     "a Secret is nowhere explained": (
-        checks.dangling,
+        references.dangling,
         lambda o: spec(o)["containers"][0].update(envFrom=[{"secretRef": {"name": "unheard-of"}}]),
     ),
     "a key is not in its ConfigMap": (
-        checks.dangling,
+        references.dangling,
         lambda o: one(o, "ConfigMap", "prometheus-config")["data"].popitem(),
     ),
     "a ConfigMap is left over": (
-        checks.unused,
+        references.unused,
         lambda o: remove(o, "Deployment", "grafana"),
     ),
     "a mount has no volume": (
-        checks.crossed_volumes,
+        references.crossed_volumes,
         lambda o: spec(o)["volumes"].pop(0),
     ),
     "a volume is mounted by nobody": (
-        checks.crossed_volumes,
+        references.crossed_volumes,
         lambda o: spec(o)["volumes"].append({"name": "idle", "emptyDir": {}}),
     ),
     "a script is not in its ConfigMap": (
-        checks.missing_files,
+        references.missing_files,
         lambda o: one(o, "ConfigMap", "ollama-scripts")["data"].pop("drain.sh"),
     ),
     "a variable names a host that is not there": (
-        checks.unknown_addresses,
+        references.unknown_addresses,
         lambda o: spec(o, "open-webui")["containers"][0]["env"].append(
             {"name": "X", "value": "http://gatewy:8080"}
         ),
     ),
     "a variable names a port that is not there": (
-        checks.unknown_addresses,
+        references.unknown_addresses,
         lambda o: spec(o, "open-webui")["containers"][0]["env"].append(
             {"name": "X", "value": "http://gateway:8081"}
         ),
     ),
+    "a variable forgets the port": (
+        references.unknown_addresses,
+        lambda o: spec(o, "open-webui")["containers"][0]["env"].append(
+            {"name": "X", "value": "http://gateway"}
+        ),
+    ),
     "a file names a Service of another namespace": (
-        checks.unknown_addresses,
+        references.unknown_addresses,
         lambda o: one(o, "ConfigMap", "gateway-config")["data"].update(
             x="dns ollama.default.svc.cluster.local"
         ),
@@ -254,16 +260,17 @@ def test_a_check_finds_what_is_broken(check, breaks):
 def test_a_route_to_nowhere_is_found(whole, kind, name):
     """Its Service, or the port of its Service, is not there."""
     objects = builds.built(whole)
-    assert checks.wrong_backends(objects) == []
+    assert references.wrong_backends(objects) == []
     for service in of(objects, "Service"):
         for port in service["spec"]["ports"]:
             port |= {"name": "other", "port": 1}
-    assert any(found.startswith(f"{kind}/{name}:") for found in checks.wrong_backends(objects))
+    assert any(found.startswith(f"{kind}/{name}:") for found in references.wrong_backends(objects))
 
 
 def test_every_check_was_seen_to_fail():
     """A new check comes with something that it finds."""
-    assert {check for check, _ in BREAKS.values()} | {checks.wrong_backends} == set(checks.CHECKS)
+    seen = {check for check, _ in BREAKS.values()} | {references.wrong_backends}
+    assert seen == set(checks.CHECKS)
 
 
 def test_an_unknown_field_of_kubernetes_is_found():

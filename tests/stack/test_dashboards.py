@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import combinations
 from pathlib import Path
@@ -12,45 +12,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoscaler.adapters.cycle_view import STAGES
 from autoscaler.adapters.telemetry import QUALITIES, Metrics
 from autoscaler.decision.words import Reason, Stage
 from tests.cycles import report_of
+from tests.stack.boards import BOARDS, FILES, Json, expressions, panels, queried, targets
+from tests.stack.builds import TOOLS, tool
 
-ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / ".tools"
-FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
-FILES = sorted(FOLDER.glob("*.json"))
 TYPES = Path(__file__).with_name("dashboards.ts")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 
-Json = dict[str, Any]
-
-BOARDS: dict[str, Json] = {path.stem: json.loads(path.read_text()) for path in FILES}
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-
-
-def panels(board: Json) -> list[Json]:
-    """Return the panels that show something: all but the headings."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
-
-
-def targets(board: Json) -> Iterator[Json]:
-    """Yield every query of every panel."""
-    for panel in panels(board):
-        yield from panel["targets"]
-
-
-def expressions(board: Json) -> list[str]:
-    """Return all PromQL: that of panels and that of variables."""
-    return [target["expr"] for target in targets(board)] + [
-        variable["query"]["query"] for variable in queried(board)
-    ]
-
-
-def queried(board: Json) -> list[Json]:
-    """Return the variables whose values Prometheus gives."""
-    return [item for item in board["templating"]["list"] if item["type"] == "query"]
 
 
 def named(panel: Json) -> str:
@@ -134,7 +107,6 @@ def as_typescript(board: Json) -> str:
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory):
     """Compile every dashboard, and every one made wrong, at once; return the errors by file."""
-    assert (TOOLS / "node_modules").is_dir(), "needs what `make tools` installs"
     folder = tmp_path_factory.mktemp("dashboards")
     (folder / "node_modules").symlink_to(TOOLS / "node_modules")
     (folder / TYPES.name).write_text(TYPES.read_text())
@@ -147,7 +119,7 @@ def complaints(tmp_path_factory):
     options = "--noEmit --strict --skipLibCheck --module esnext --moduleResolution bundler"
     done = subprocess.run(
         [
-            *(TOOLS / "bin" / "node", "node_modules/typescript/bin/tsc", *options.split()),
+            *(tool("node"), "node_modules/typescript/bin/tsc", *options.split()),
             *(path.name for path in folder.glob("*.ts")),
         ],
         cwd=folder,
@@ -186,7 +158,7 @@ def test_grafanas_types_find_what_is_wrong(complaints, number):
 def test_the_schema_version_is_the_newest():
     """Grafana need not migrate what it loads."""
     newest = subprocess.run(
-        [TOOLS / "bin" / "node", "-p", "require('@grafana/schema').defaultDashboard.schemaVersion"],
+        [tool("node"), "-p", "require('@grafana/schema').defaultDashboard.schemaVersion"],
         cwd=TOOLS,
         capture_output=True,
         text=True,
@@ -387,9 +359,7 @@ def test_each_rule_has_its_bar():
         for target in panel["targets"]
         if (stage := re.search(r'stage="(\w+)"', target["expr"]))
     ]
-    first_three = [Stage.RECOMMEND, Stage.TOLERANCE, Stage.QUALITY]
-    others = [stage for stage in Stage if stage not in (*first_three, Stage.SWITCH)]
-    assert shown == [*first_three, *others]
+    assert shown == [stage for stage in STAGES if stage != Stage.SWITCH]
 
 
 def test_each_quality_has_its_colour():

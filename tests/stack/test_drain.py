@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.builds import ROOT
 from tests.stack.pods import GATEWAY, GATEWAY6, POD, POD6, PORT, Pod, Request, running_pod
 
-HOOK = Path(__file__).parents[2] / "deploy" / "ollama" / "drain.sh"
+HOOK = ROOT / "deploy" / "ollama" / "drain.sh"
 SOON_S = 3.0
 """How long after the last answer a replica may still be there."""
 
@@ -91,15 +92,22 @@ def test_a_request_that_comes_during_the_sleep_is_waited_for(pod):
 
 
 def test_a_moment_between_two_requests_is_not_the_end(pod):
-    """One request follows another after 0.3 s, several times: each is waited for."""
+    """One request follows another after 0.3 s, several times: each is waited for.
+
+    Between its two looks are 0.5 s, so the verdict counts only where the moment was shorter.
+    """
     listener = pod.listen("0.0.0.0")
     request = pod.connect(listener, GATEWAY, POD)
     drain = Drain(pod)
     for _ in range(5):
         assert drain.waits(0.6)
+        left = time.monotonic()
         request.end()
-        assert drain.waits(0.3)
+        there = drain.waits(0.3)
         request = pod.connect(listener, GATEWAY, POD)
+        if (moment := time.monotonic() - left) > 0.45:
+            pytest.skip(f"this machine was held up: the next request came after {moment:.2f} s")
+        assert there
     request.end()
     drain.end(within_s=SOON_S)
 
@@ -145,8 +153,11 @@ def test_connections_to_other_ports_do_not_count(pod):
 def test_connections_that_have_ended_do_not_count(pod, state, end):
     """The kernel remembers a served request for a minute, and one whose client has left."""
     end(pod.connect(pod.listen("0.0.0.0"), GATEWAY, POD))
-    table, _ = pod.run("cat", "/proc/net/tcp").communicate()
-    assert re.search(f":{PORT:04X} 0200090A:.... {state} ", table)
+    ended, table = re.compile(f":{PORT:04X} 0200090A:.... {state} "), ""
+    patience = time.monotonic() + SOON_S
+    while not ended.search(table):  # a busy kernel takes a moment
+        assert time.monotonic() < patience, table
+        table, _ = pod.run("cat", "/proc/net/tcp").communicate()
     Drain(pod).end(within_s=SOON_S)
 
 

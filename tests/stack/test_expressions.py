@@ -3,7 +3,6 @@
 What a sandbox cannot have is listed by name, and the list is kept honest.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -12,8 +11,12 @@ import pytest
 import yaml
 
 from autoscaler.adapters.promql import parse_query
-from tests.stack.rules import ROOT, rules
+from tests.stack.boards import BOARDS, expressions
+from tests.stack.builds import ROOT
+from tests.stack.rules import rules
 from tests.stack.sandbox import answers
+
+pytestmark = pytest.mark.timeout(300)  # the first test of each process waits for the run
 
 ONLY_IN_A_CLUSTER = (
     # cAdvisor: the machine, and what a cgroup with a limit counts.
@@ -56,27 +59,11 @@ def filled(expression: str) -> str:
     return _VARIABLE.sub(lambda found: VARIABLES[found[1] or found[2]], expression)
 
 
-def _texts(node: object, keys: frozenset[str]) -> Iterator[str]:
-    """Find the texts below a key, however deep."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in keys and isinstance(value, str):
-                yield value
-            yield from _texts(value, keys)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _texts(value, keys)
-
-
 def of_dashboards() -> Iterator[tuple[str, str]]:
-    """Find every panel's and annotation's expression, and what variables choose from."""
-    for path in sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")):
-        dashboard = json.loads(path.read_text())
-        found = dict.fromkeys(_texts(dashboard, frozenset({"expr"})))
-        variables = _texts(dashboard["templating"], frozenset({"query"}))
-        chosen = [text for text in variables if text.startswith("label_values(")]
-        found |= dict.fromkeys(_LABEL_VALUES.sub(r"\1", text) for text in chosen)
-        yield from ((path.name, filled(text)) for text in found)
+    """Find every panel's expression, and what variables choose from."""
+    for name, board in BOARDS.items():
+        for text in expressions(board):
+            yield f"{name}.json", filled(_LABEL_VALUES.sub(r"\1", text))
 
 
 def of_records() -> Iterator[tuple[str, str]]:

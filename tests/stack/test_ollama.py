@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from autoscaler.sandbox.processes import free_port
+from tests.stack.builds import ROOT
 from tests.stack.pods import UNSHARE, obstacle
 from tests.stack.registry import Registry, running_registry
 
-SCRIPTS = Path(__file__).parents[2] / "deploy" / "ollama"
+SCRIPTS = ROOT / "deploy" / "ollama"
 PROGRAM, STORE = (os.environ.get(name) for name in ("OLLAMA_BIN", "OLLAMA_STORE"))
 
 pytestmark = pytest.mark.skipif(

@@ -1,5 +1,6 @@
 """The autoscaler's rights in a cluster: what a running daemon was seen to use, and no more."""
 
+from contextlib import ExitStack, closing
 from itertools import product
 from types import SimpleNamespace
 
@@ -33,17 +34,18 @@ def configuration() -> str:
 def used(tmp_path_factory):
     """Run the daemon until it has held, grown, shrunk and been outdone; return what it accessed."""
     folder = tmp_path_factory.mktemp("rights")
-    world = World(folder)
-    kube = ClusterThread(folder)
-    kube.deploy()
-    kube.cluster.accesses.clear()
-    seen = SimpleNamespace(
-        folder=folder,
-        prometheus_url=world.prometheus_url,
-        kubeconfig=kube.cluster.kubeconfig_path,
-    )
-    daemon = DaemonProcess(seen, configuration=configuration())
-    try:
+    with ExitStack() as ending:
+        world = World(folder)
+        ending.callback(world.stop)
+        kube = ending.enter_context(closing(ClusterThread(folder)))
+        kube.deploy()
+        kube.cluster.accesses.clear()
+        seen = SimpleNamespace(
+            folder=folder,
+            prometheus_url=world.prometheus_url,
+            kubeconfig=kube.cluster.kubeconfig_path,
+        )
+        daemon = ending.enter_context(closing(DaemonProcess(seen, configuration=configuration())))
         daemon.wait_cycles(2)
         world.load = MUCH
         daemon.wait_event("cycle", lambda event: event["outcome"] == "scaled")
@@ -53,10 +55,6 @@ def used(tmp_path_factory):
         daemon.wait_event("cycle", lambda event: event["reason"] == "Conflict")
         assert daemon.stop() == 0
         return frozenset(kube.cluster.accesses)
-    finally:
-        daemon.close()
-        kube.close()
-        world.stop()
 
 
 @pytest.fixture(params=builds.wholes())
@@ -67,11 +65,7 @@ def objects(request):
 
 def granted(objects) -> frozenset[Access]:
     """Return what the autoscaler's ServiceAccount may do, one by one: a rule is a product."""
-    pods = next(
-        template
-        for template in builds.templates(objects)
-        if template.name == "Deployment/autoscaler"
-    )
+    pods = builds.pods_of(objects, "autoscaler")
     account = ("ServiceAccount", pods.spec["serviceAccountName"], pods.namespace)
     bindings = [
         binding

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "deploy" / "ollama"
+from tests.stack.builds import ROOT
+
+SCRIPTS = ROOT / "deploy" / "ollama"
 
 STAND_IN = r"""#!/bin/sh
 # Not Ollama: a model is a file in the volume, and every call is written down.
