@@ -1,6 +1,7 @@
 """The cases that show when each alert fires and when it keeps silent."""
 
 from tests.stack.rules import (
+    TARGET,
     A,
     B,
     answers,
@@ -240,6 +241,18 @@ CASES = (
         quality(Fresh=steady(0), Empty=steady(1)),
         metric="queue_depth",
         **WHO,
+    ),
+    fires(
+        "AutoscalerMetricMissing",
+        "no answer, though a replica is ready",
+        quality(Fresh=steady(0)) | {f"autoscaler_ready_replicas{{{TARGET}}}": steady(1)},
+        metric="queue_depth",
+        **WHO,
+    ),
+    silent(
+        "AutoscalerMetricMissing",
+        "no replica is ready yet",
+        quality(Fresh=steady(0)) | {f"autoscaler_ready_replicas{{{TARGET}}}": steady(0)},
     ),
     silent("AutoscalerMetricMissing", "fresh", quality(Fresh=steady(1), Empty=steady(0))),
     silent("AutoscalerMetricMissing", "a restart of Prometheus", quality(Fresh=lately(1, 0, 5))),
