@@ -12,7 +12,7 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 SOURCES = tuple(DEPLOY / "prometheus" / "rules" / name for name in ("recording.yml", "alerts.yml"))
 WRITTEN = DEPLOY / "components" / "prometheus-operator" / "prometheusrule.yaml"
 HEAD = """\
-# Written by scripts/prometheusrule.py from deploy/prometheus/rules: change those, then run it.
+# Written by `make rules` from deploy/prometheus/rules: change those, then type it again.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

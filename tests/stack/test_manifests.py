@@ -65,6 +65,13 @@ def schema_error(text: str, version: str) -> str | None:
 
 
 @every_whole
+def test_every_object_can_be_applied(whole):
+    """`kubectl apply` keeps a copy of an object in its annotation, which has an end at 256 KiB."""
+    sizes = {builds.name_of(obj): len(json.dumps(obj)) for obj in builds.built(whole)}
+    assert {name: size for name, size in sizes.items() if size > 256 * 1024} == {}
+
+
+@every_whole
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_one_that_kubernetes_knows(whole, version):
     """No field is unknown, missing or of another type, in the oldest and the newest version."""
