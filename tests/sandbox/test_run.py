@@ -123,6 +123,14 @@ def test_impossible_option_is_refused_before_anything_runs(options, message, tmp
     assert not out.exists()
 
 
+def test_more_replicas_than_the_gateway_has_places_for_are_refused(tmp_path, capsys):
+    """They would be ignored without a word, so the run does not start."""
+    config = tmp_path / "autoscaler.yaml"
+    config.write_text(SHIPPED.read_text().replace("max_replicas: 6", "max_replicas: 33"))
+    assert run_sandbox(SandboxOptions(config=config, out=tmp_path / "out")) == 2
+    assert "targets[0].max_replicas = 33, must be at most 32" in capsys.readouterr().err
+
+
 def test_missing_program_names_the_command_to_type(monkeypatch, capsys):
     """Without HAProxy and Prometheus the one command that installs them is told."""
     monkeypatch.setenv("PATH", "")
