@@ -23,8 +23,8 @@ $(VENV)/.ready: requirements.lock requirements-dev.lock pyproject.toml
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"
 	touch $@
 
-system: # haproxy and prometheus, from Debian's packages, where they are not there yet
-	@scripts/system.sh
+system: # what the sandbox and tests in network namespaces run, where it is not there yet
+	@scripts/system.sh haproxy prometheus ip:iproute2
 
 tools: setup $(TOOLS)/.ready # kustomize, kube-score and published types, pinned in scripts/tools
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Programs from Debian's packages, where they are not there yet: HAProxy and Prometheus for the sandbox,
-# ip for tests in network namespaces. Usage: system.sh
+# Programs from Debian's packages, where they are not there yet. A package of another name than its
+# program stands behind a colon. Usage: system.sh PROGRAM[:PACKAGE]...
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
-for needed in haproxy prometheus ip:iproute2; do
+for needed in "$@"; do
   command -v "${needed%:*}" >/dev/null || missing+=("${needed#*:}")
 done
 [ ${#missing[@]} = 0 ] && exit 0

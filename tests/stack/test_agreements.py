@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from autoscaler.sandbox.gateway import CONFIG
+from autoscaler.sandbox.gateway import CONFIG, defaults
 from tests.sandbox.gateways import PROGRAM
 from tests.stack import builds
 
@@ -49,10 +49,7 @@ def policy(objects):
 
 def gateway(objects) -> dict[str, str]:
     """Return the gateway's settings: the defaults of its file, and what the Deployment says."""
-    defaults = re.findall(
-        r"^ *presetenv (\S+) (\S+)$", text(objects, "gateway-config", "haproxy.cfg"), re.MULTILINE
-    )
-    return {**dict(defaults), **environment(container_of(objects, "gateway", "haproxy"))}
+    return {**defaults(), **environment(container_of(objects, "gateway", "haproxy"))}
 
 
 # --- the autoscaler -----------------------------------------------------------------------------
