@@ -1,12 +1,13 @@
 """What the loop asks of the world. Adapters are these; tests write small classes that are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from autoscaler.decision.model import Missing, Pod, Samples
+from autoscaler.decision.model import Missing, Pod, Samples, ScalingState
 from autoscaler.decision.record import Record
+from autoscaler.decision.words import Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +21,31 @@ class MetricQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastWriter:
+    """Who wrote the replicas last, as the API's managed fields have it."""
+
+    manager: str
+    at: datetime
+    is_us: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """What the API says of a target now."""
 
     current: int
     ready: int
     pods: tuple[Pod, ...]
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Pod name to IP address, of the pods that have one."""
+    marked: tuple[str, ...] = ()
+    """Names of the pods that carry our mark as victims and are not being deleted."""
+    paused: bool = False
+    """Both directions, by the annotation."""
+    paused_direction: Direction | None = None
+    """The one direction that is paused by the annotation, where not both are."""
+    writer: LastWriter | None = None
+    """None where the API does not tell."""
 
 
 class MetricSource(Protocol):
@@ -35,17 +55,32 @@ class MetricSource(Protocol):
         """Answer every query by its name, in time; one that fails is Missing, nothing raises."""
 
 
+class BusySource(Protocol):
+    """Knows how many requests each replica is serving."""
+
+    def in_flight(self) -> Mapping[str, int] | None:
+        """Return IP address to requests, in time; None where that cannot be told. Never raises."""
+
+
 class ScaleTarget(Protocol):
     """One Deployment."""
 
     def read(self) -> TargetState:
         """Read replicas and pods. Raises TargetReadError."""
 
-    def scale(self, current: int, desired: int) -> None:
+    def scale(self, current: int, desired: int, victims: Sequence[str] = ()) -> None:
         """Set the replica count to `desired` if it still is `current`.
 
-        Raises ConflictError where it is not, ForbiddenError, TargetWriteError.
+        The victims are marked before, so that they go first; where the count is not set, the marks
+        are taken back. Raises ConflictError where the count is another, ForbiddenError,
+        TargetWriteError, UnknownWriteError.
         """
+
+    def unmark(self, pods: Sequence[str]) -> None:
+        """Take the marks off pods that stay after all. Raises ForbiddenError, TargetWriteError."""
+
+    def replace(self, pod: str) -> None:
+        """Delete one pod, so that another takes its place. Raises as `scale` does."""
 
 
 class Clock(Protocol):
@@ -56,6 +91,35 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never run backwards, for durations."""
+
+
+class Leadership(Protocol):
+    """Which of several daemons acts."""
+
+    def term(self) -> int | None:
+        """Return the number of our present term, a new one each time; None while not leading.
+
+        Asked once more just before every write: what is true at the start of a cycle may be over.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What one cycle of a target leaves to the next, also over a restart."""
+
+    state: ScalingState
+    expected: int | None
+    """The replicas, if nobody but us has written them since."""
+
+
+class StateStore(Protocol):
+    """Keeps each target's memory beyond the life of the process."""
+
+    def load(self, target: str) -> Memory | None:
+        """Return what was kept of a target by whoever led before; None where nothing was."""
+
+    def save(self, target: str, memory: Memory) -> None:
+        """Keep it; must not raise and must not block for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +135,8 @@ class CycleReport:
     record: Record | None
     """None where the cycle could not observe enough to decide."""
     error: str = ""
+    reason: str = ""
+    """Why there is no record, where a `Reason` says it."""
 
 
 class Reporter(Protocol):

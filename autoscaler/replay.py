@@ -34,7 +34,8 @@ def replay(policy: Policy, target: str, lines: Iterable[str]) -> Iterator[str]:
         outcome = _outcome(policy, verdict.decision.direction, observation.write)
         state = verdict.state
         if outcome is Outcome.SCALED:
-            state = remember(policy, state, verdict.decision, observation.now)
+            change = verdict.decision.to - verdict.decision.from_
+            state = remember(policy, state, change, observation.now)
         record = Record(
             target=target,
             policy=policy,

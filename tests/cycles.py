@@ -83,7 +83,7 @@ class FakeTarget:
             raise self.read_error
         return TargetState(current=self.replicas, ready=self.replicas, pods=())
 
-    def scale(self, current, desired):
+    def scale(self, current, desired, victims=()):
         """Set the replicas, or fail as told."""
         self.writes.append((current, desired))
         if not self.write_error or self.writes_all_the_same:

@@ -54,11 +54,8 @@ def decide(policy: Policy, state: ScalingState, observation: Observation) -> Ver
     )
 
 
-def remember(
-    policy: Policy, state: ScalingState, decision: Decision, now: datetime
-) -> ScalingState:
+def remember(policy: Policy, state: ScalingState, change: int, now: datetime) -> ScalingState:
     """Stamp a successful write: the only thing that starts a cooldown or uses up a rate."""
-    change = decision.to - decision.from_
     if change == 0:
         return state
     events = remembered_events(policy, (*state.events, ScaleEvent(at=now, change=change)), now)

@@ -122,6 +122,23 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A window of time, given by when it starts and when it ends, with bounds of its own."""
+
+    name: str
+    start: str
+    """Cron expression with five fields, in the time zone."""
+    end: str
+    """Cron expression with five fields, in the time zone."""
+    timezone: str = "UTC"
+    """IANA name."""
+    min_replicas: int | None = None
+    """None: as outside of the window."""
+    max_replicas: int | None = None
+    """None: as outside of the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything about one target that a decision depends on, apart from what is observed."""
 
@@ -137,6 +154,14 @@ class Policy:
     """How long replicas may stay pending before they are given back."""
     conflict_hold: timedelta
     """How long to stand down after another writer changed `replicas`."""
+    idle_period: timedelta = timedelta(0)
+    """How long nothing must have been in the system before the last replica goes."""
+    stuck_after: timedelta | None = None
+    """How long a replica may have requests and no CPU use before it is stuck; None: never."""
+    restart_stuck: bool = False
+    """Whether a stuck replica is replaced."""
+    schedules: tuple[Schedule, ...] = ()
+    """Times with other bounds; no two overlap."""
     mode: Mode = Mode.ACT
 
     def __post_init__(self) -> None:
@@ -150,7 +175,7 @@ class Policy:
         )
         require(bool(self.metrics), "metrics", [], "must name at least one metric")
         require_distinct("metrics", [metric.name for metric in self.metrics])
-        for key in ("hold_limit", "pending_limit", "conflict_hold"):
+        for key in ("hold_limit", "pending_limit", "conflict_hold", "idle_period"):
             require_span(key, getattr(self, key))
 
 
@@ -197,6 +222,8 @@ class Pod:
     """Requests that it is serving; None where nobody could be asked."""
     unschedulable: bool | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
     """No node has room for it; None where that is not known."""
+    failing: bool | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """Its container does not come up (crash loop, image pull); None where that is not known."""
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "must not be empty")
@@ -231,6 +258,9 @@ class Observation:
     metrics: Mapping[str, Samples | Missing]
     """A metric of the policy that is not in it has failed."""
     paused: bool = False
+    """Both directions."""
+    paused_direction: Direction | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """The one direction that is paused, up or down, where not both are."""
     foreign_write: ForeignWrite | None = None
     write: WriteResult = WriteResult.OK
     """What became of the write that this very cycle asked for, as known afterwards."""
@@ -278,6 +308,12 @@ class ScalingState:
     """The last foreign write."""
     given_back: Recommendation | None = None
     """When replicas that could not run were last given back, and how many could."""
+    idle_since: datetime | None = None
+    """First cycle of the present stretch in which nothing was in the system."""
+    failing: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    """Pod name to the first cycle in which it failed to come up; it ends with being ready."""
+    stuck: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    """Pod name to the first cycle of the present stretch with requests and no CPU use."""
 
 
 # --- decision ---------------------------------------------------------------------------------
@@ -304,3 +340,5 @@ class Decision:
     reason: Reason
     victims: tuple[str, ...] = ()
     """Names of the pods that should go first, where the decision shrinks."""
+    replace: str | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """Name of the stuck pod to delete, so that another takes its place."""

@@ -6,9 +6,7 @@ them (`recommend.py`). This stage handles those that do not start at all.
 
 from autoscaler.decision.cycle import Cycle
 from autoscaler.decision.model import Pod, Recommendation, Step
-from autoscaler.decision.words import PodPhase, Reason, Stage
-
-_ALIVE = (PodPhase.PENDING, PodPhase.RUNNING)
+from autoscaler.decision.words import ALIVE, PodPhase, Reason, Stage
 
 
 def runnable(cycle: Cycle) -> int | None:
@@ -22,7 +20,7 @@ def runnable(cycle: Cycle) -> int | None:
     stuck = sum(_stuck(cycle, pod) for pod in pods)
     if not stuck:
         return None
-    alive = sum(not pod.deleting and pod.phase in _ALIVE for pod in pods)  # the stuck among them
+    alive = sum(not pod.deleting and pod.phase in ALIVE for pod in pods)  # the stuck among them
     return min(cycle.current, max(1, cycle.current - stuck, alive - stuck))
 
 

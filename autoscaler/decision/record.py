@@ -37,6 +37,8 @@ class Outcome(StrEnum):
     """What a cycle came to."""
 
     SCALED = "scaled"
+    REPLACED = "replaced"
+    """A stuck pod was deleted; the number stayed."""
     HELD = "held"
     DRY_RUN = "dry-run"
     SKIPPED = "skipped"

@@ -78,6 +78,10 @@ class PodPhase(StrEnum):
     UNKNOWN = "Unknown"
 
 
+ALIVE = (PodPhase.PENDING, PodPhase.RUNNING)
+"""Pods that count as replicas, unless they are being deleted."""
+
+
 class WriteResult(StrEnum):
     """What became of the write that a decision asked for."""
 
@@ -104,10 +108,13 @@ class Stage(StrEnum):
     STABILIZATION = "stabilization"
     COOLDOWN = "cooldown"
     RATE = "rate"
+    IDLE = "idle"
     PENDING = "pending"
     BOUNDS = "bounds"
     CONFLICT = "conflict"
     SWITCH = "switch"
+    VICTIMS = "victims"
+    STUCK = "stuck"
 
 
 class Reason(StrEnum):
@@ -136,3 +143,6 @@ class Reason(StrEnum):
     SCALING_DISABLED = "ScalingDisabled"
     SHADOW = "Shadow"
     NOT_LEADER = "NotLeader"
+    NOT_IDLE = "NotIdle"
+    REPLICA_STUCK = "ReplicaStuck"
+    VICTIMS_UNKNOWN = "VictimsUnknown"

@@ -7,6 +7,7 @@ from typing import Any
 
 from autoscaler.decision.decide import Verdict, decide, remember
 from autoscaler.decision.model import (
+    Decision,
     Metric,
     Missing,
     Observation,
@@ -28,6 +29,11 @@ from autoscaler.decision.words import (
 )
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+
+def change(decision: Decision) -> int:
+    """Return by how much a decision moves the number."""
+    return decision.to - decision.from_
 
 
 def seconds(count: float) -> timedelta:
@@ -150,6 +156,8 @@ class Story:
         self.state = verdict.state
         moved = verdict.decision.direction is not Direction.HOLD
         if moved and observation.write is WriteResult.OK:
-            self.state = remember(self.policy, self.state, verdict.decision, observation.now)
+            self.state = remember(
+                self.policy, self.state, change(verdict.decision), observation.now
+            )
             self.current = verdict.decision.to
         return verdict

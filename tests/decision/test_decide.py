@@ -12,6 +12,7 @@ from tests.decision.build import (
     QUEUE,
     Story,
     at,
+    change,
     missing,
     per_pod,
     percent_per,
@@ -69,7 +70,7 @@ def test_a_move_names_what_asked_for_it_and_its_trail_what_shortened_it():
 def test_remembering_a_hold_changes_nothing():
     """Only a move is stamped."""
     verdict = decide(policy(), ScalingState(), seen(2, queue=1.6))
-    assert remember(policy(), verdict.state, verdict.decision, at(0)) == verdict.state
+    assert remember(policy(), verdict.state, change(verdict.decision), at(0)) == verdict.state
 
 
 def test_events_are_forgotten_when_no_policy_looks_back_to_them():

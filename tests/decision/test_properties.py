@@ -38,7 +38,7 @@ from autoscaler.decision.words import (
     SelectPolicy,
     UseFor,
 )
-from tests.decision.build import START
+from tests.decision.build import START, change
 
 PODS = [f"ollama-{letter}" for letter in "abcdefgh"]
 
@@ -155,7 +155,7 @@ def histories(draw: st.DrawFn) -> tuple[Policy, Cycles]:
         cycles.append((state, observation, verdict))
         state = verdict.state
         if draw(st.booleans()):
-            state = remember(policy, state, verdict.decision, observation.now)
+            state = remember(policy, state, change(verdict.decision), observation.now)
     return policy, cycles
 
 
@@ -284,7 +284,7 @@ def test_a_constant_total_load_never_turns_the_direction_round(policy, load, cur
             now=now, current=current, ready=current, metrics={"m": Samples(samples=(sample,))}
         )
         verdict = decide(policy, state, observation)
-        state = remember(policy, verdict.state, verdict.decision, now)
+        state = remember(policy, verdict.state, change(verdict.decision), now)
         moves.append(verdict.decision.to - current)
         current = verdict.decision.to
     assert not (any(move > 0 for move in moves) and any(move < 0 for move in moves))
