@@ -170,11 +170,11 @@ class TargetLoop:
 
     def _check_leave(self, began: _Moment) -> None:
         """Ask just before every write whether it may still be made. Raises _TooLateError."""
+        if not self._still_leads():
+            raise _TooLateError("the leadership has been lost")
         age = timedelta(seconds=self._ports.clock.monotonic() - began.ticks)
         if age > _PATIENCE:
             raise _TooLateError(f"what was seen is {age.total_seconds():.0f}s old")
-        if not self._still_leads():
-            raise _TooLateError("the leadership has been lost")
 
     def _follow_clock(self, began: _Moment) -> None:
         """Move what we remember along with a clock that was set: no span grows or shrinks by it."""
