@@ -217,7 +217,7 @@ class TargetLoop:
         if ours := self._writes.arrived(seen):
             at = min(max(ours.at, self._state.last_cycle or ours.at), now)
             self._state = remember(self._plan.policy, self._state, ours.change, at)
-        zero_is_off = self._plan.policy.min_replicas > 0
+        zero_is_off = self._plan.policy.least_replicas > 0
         foreign = self._writes.foreign(seen, zero_is_off=zero_is_off)
         return Observation(
             now=now,

@@ -49,7 +49,9 @@ scalings = st.builds(
     stabilization_window=spans(0, 0, 0, 20),
     cooldown=spans(0, 0, 0, 15, 60),
     policies=st.just(()) | st.lists(rates, max_size=2).map(tuple),
-    select_policy=st.sampled_from([SelectPolicy.MAX] * 4 + [SelectPolicy.MIN] * 2 + [*SelectPolicy]),
+    select_policy=st.sampled_from(
+        [SelectPolicy.MAX] * 4 + [SelectPolicy.MIN] * 2 + [*SelectPolicy]
+    ),
 )
 queues = st.builds(
     Metric,
