@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from autoscaler.decision.model import Fallback, Metric, Policy, RatePolicy, Scaling
+from autoscaler.decision.model import Fallback, Metric, Policy, RatePolicy, Scaling, Schedule
 from autoscaler.decision.words import (
     FallbackBehavior,
     MetricType,
@@ -71,6 +71,16 @@ cpus = st.builds(
 )
 
 
+schedules = st.builds(
+    Schedule,
+    name=st.just("even minutes"),
+    start=st.just("*/2 * * * *"),
+    end=st.just("1-59/2 * * * *"),
+    min_replicas=st.sampled_from([0, 1, 2]),
+    max_replicas=st.sampled_from([None, 2, 7]),
+)
+
+
 @st.composite
 def policies(draw):
     """Return any policy."""
@@ -90,6 +100,10 @@ def policies(draw):
         ),
         pending_limit=draw(spans(30, 120, 0)),
         conflict_hold=draw(spans(60, 300, 0)),
+        idle_period=draw(spans(0, 20, 60)),
+        stuck_after=draw(st.none() | spans(10, 30)),
+        restart_stuck=draw(st.booleans()),
+        schedules=draw(st.just(()) | st.tuples(schedules)),
         mode=draw(st.sampled_from([Mode.ACT] * 15 + [Mode.SHADOW])),
     )
 

@@ -59,8 +59,15 @@ def tell_stuck(cycle: Cycle) -> tuple[Step, ...]:
 
 
 def _move_reason(current: int, to: int, steps: tuple[Step, ...]) -> Reason:
-    """Return what asked for the move; the rules that only shortened it stand in the trail."""
-    return next(step.reason for step in steps if (step.to - current) * (to - current) > 0)
+    """Return what asked for the move; the rules that only shortened it stand in the trail.
+
+    What was turned back in between has asked in vain: a cooldown, and then replicas given back.
+    """
+    asked: list[Reason] = []
+    for step in steps:
+        goes = (step.to - current) * (to - current) > 0
+        asked = [*asked, step.reason] if goes else []
+    return asked[0]
 
 
 def _hold_reason(cycle: Cycle, steps: tuple[Step, ...]) -> Reason:

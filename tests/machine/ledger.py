@@ -12,6 +12,8 @@ from math import ceil, floor, isfinite
 
 from autoscaler.decision.model import Missing
 from autoscaler.decision.words import (
+    ALIVE,
+    Direction,
     MetricType,
     MissingKind,
     OnEmpty,
@@ -43,6 +45,10 @@ class Ledger:
     missing: dict[str, datetime] = field(default_factory=dict)
     """Metric to the first cycle of the present stretch without an answer."""
     whole: dict[str, bool] = field(default_factory=dict)
+    stuck: dict[str, datetime] = field(default_factory=dict)
+    """Pod to the first cycle of the present stretch with requests and no use."""
+    idle: datetime | None = None
+    """First cycle of the present stretch with nothing in the system."""
     conflict: datetime | None = None
     number: int | None = None
     """The replicas that were last seen or written."""
@@ -59,7 +65,9 @@ class Ledger:
         """Move all times along with the clock."""
         self.last_cycle = self.last_cycle and self.last_cycle + by
         self.conflict = self.conflict and self.conflict + by
+        self.idle = self.idle and self.idle + by
         self.missing = {name: at + by for name, at in self.missing.items()}
+        self.stuck = {name: at + by for name, at in self.stuck.items()}
         for move in self.moves:
             move.at += by
 
@@ -69,9 +77,17 @@ class Ledger:
         if self.last_cycle and self.last_cycle - now > SKEW:
             self.shift(now - self.last_cycle)
 
-    def wrote(self, now, change, number, known):
+    def forget(self, policy, now):
+        """Count no more what no rate policy looks back to."""
+        rates = (*policy.scale_up.policies, *policy.scale_down.policies)
+        longest = max((rate.period for rate in rates), default=timedelta(0))
+        for move in self.moves:
+            move.counted &= now - move.at < longest
+
+    def wrote(self, view, number, known):
         """Note a write that was answered."""
-        self.moves.append(Move(now, change))
+        self.moves.append(Move(view.now, number - view.seen.current))
+        self.forget(view.policy, view.now)
         self.number, self.known, self.ours = number, known, True
         self.unsure, self.lost = False, None
 
@@ -90,7 +106,7 @@ def look(ledger, view, log, *, told, shadow):
         elif not news[-1].ours and not shadow:
             differs = current != expected
             taken_over = told and ledger.ours
-            switch = view.policy.min_replicas > 0 and 0 in (current, expected)
+            switch = _least(view.policy) > 0 and 0 in (current, expected)
             # Nobody can tell a number that we wanted from the same one that somebody else wrote.
             alike = not told and ledger.lost is not None and ledger.lost[0] == current
             if (differs or taken_over) and not switch and not alike:
@@ -99,12 +115,12 @@ def look(ledger, view, log, *, told, shadow):
         ledger.lost = None
     ledger.number, ledger.known = current, view.log_length
     ledger.ours = bool(told and seen.writer and seen.writer.is_us)
-    ledger.unsure, ledger.last_cycle = False, now
+    before, ledger.last_cycle = ledger.last_cycle, now
+    ledger.unsure = False
+    _judge_stuck(ledger, view, before)
     _judge_metrics(ledger, view)
-    rates = (*view.policy.scale_up.policies, *view.policy.scale_down.policies)
-    longest = max((rate.period for rate in rates), default=timedelta(0))
-    for move in ledger.moves:
-        move.counted &= now - move.at < longest
+    _judge_idle(ledger, view, before)
+    ledger.forget(view.policy, now)
     return may_be_foreign
 
 
@@ -122,6 +138,47 @@ def _find_own(ledger, last, view, *, told):
         ledger.moves.append(Move(at, current - ledger.number))
 
 
+def _judge_stuck(ledger, view, last_cycle):
+    """Run the clocks of the pods that have requests and do nothing, and name those that ran out."""
+    limit, view.stuck, known = view.policy.stuck_after, set(), ledger.stuck
+    ledger.stuck = {}
+    if limit is None:
+        return
+    if last_cycle is None or view.now - last_cycle > limit:
+        known = {}
+    metrics = [metric for metric in view.policy.metrics if metric.type is MetricType.POD]
+    for pod in view.seen.pods:
+        requests = view.in_flight(pod)
+        uses = [_use(metric, view, pod.name) for metric in metrics]
+        if pod.deleting or requests == 0 or any(use and use > 1 / 20 + TINY for use in uses):
+            continue
+        suspect = _serves(pod) and requests and uses and None not in uses
+        if suspect or pod.name in known:
+            ledger.stuck[pod.name] = known.get(pod.name, view.now)
+        if suspect and view.now - ledger.stuck[pod.name] >= limit:
+            view.stuck.add(pod.name)
+
+
+def _use(metric, view, pod):
+    answer = view.answers[metric.name]
+    samples = () if isinstance(answer, Missing) else answer.samples
+    mine = [sample for sample in samples if sample.labels["pod"] == pod]
+    good = len(mine) == 1 and view.now - mine[0].at <= metric.max_age and mine[0].value >= 0
+    return mine[0].value / metric.target if good else None
+
+
+def _judge_idle(ledger, view, last_cycle):
+    """Run the clock of the stretch in which it is known that nothing is in the system."""
+    totals = [metric for metric in view.policy.metrics if metric.type is MetricType.TOTAL]
+    nothing = bool(totals) and not any(view.in_flight(pod) for pod in view.seen.pods)
+    for metric in totals:
+        answer = view.answers[metric.name]
+        samples = () if isinstance(answer, Missing) else answer.samples
+        nothing &= judge(metric, view) == "whole" and not any(each.value for each in samples)
+    seen = last_cycle is not None and view.now - last_cycle <= view.policy.idle_period
+    ledger.idle = ((ledger.idle if seen else None) or view.now) if nothing else None
+
+
 def _judge_metrics(ledger, view):
     before, ledger.missing, ledger.whole = ledger.missing, {}, {}
     for metric in view.policy.metrics:
@@ -129,6 +186,8 @@ def _judge_metrics(ledger, view):
         since = before.get(metric.name)
         if quality == "missing":
             since = since or view.now
+        elif since and view.now - since >= view.policy.hold_limit:
+            since = view.now  # one that is partly back waits for another hold limit
         ledger.whole[metric.name] = quality == "whole"
         if since and quality != "whole":
             ledger.missing[metric.name] = since
@@ -137,7 +196,7 @@ def _judge_metrics(ledger, view):
 def judge(metric, view):
     """Return whether an answer is whole, partial or missing."""
     answer = view.answers[metric.name]
-    serving = {pod.name for pod in view.seen.pods if _serves(pod)}
+    serving = {pod.name for pod in view.seen.pods if _serves(pod)} - view.stuck
     if isinstance(answer, Missing):
         samples, empty = (), answer.missing is MissingKind.EMPTY
     else:
@@ -147,6 +206,8 @@ def judge(metric, view):
         zero = metric.on_empty is OnEmpty.ZERO and (serving or metric.type is MetricType.TOTAL)
         return "whole" if no_pods or zero else "missing"
     expected = 1
+    if metric.type is MetricType.POD and view.seen.current == 0:
+        return "whole"
     if metric.type is MetricType.POD:
         samples = [sample for sample in samples if sample.labels["pod"] in serving]
         expected = len(serving)
@@ -168,26 +229,62 @@ def _serves(pod):
 # --- the rules -----------------------------------------------------------------------------------
 
 
-def broken_rules(ledger, view, desired):
-    """Yield what forbids the write that a daemon is about to make."""
-    policy, current, now = view.policy, view.seen.current, view.now
+def _least(policy):
+    lows = [each.min_replicas for each in policy.schedules if each.min_replicas is not None]
+    return min([policy.min_replicas, *lows])
+
+
+def _bounds(view):
+    """Return the bounds in force; the only schedule there is holds in the even minutes."""
+    policy = view.policy
     low, high = policy.min_replicas, policy.max_replicas
+    if policy.schedules and view.now.minute % 2 == 0:
+        schedule = policy.schedules[0]
+        low = low if schedule.min_replicas is None else schedule.min_replicas
+        high = high if schedule.max_replicas is None else schedule.max_replicas
+    return low, high
+
+
+def _forbidden(ledger, view):
+    """Yield what forbids any change at all."""
     if view.seen.paused:
         yield "paused"
-    if current == 0 and low > 0:
+    if view.seen.current == 0 and _least(view.policy) > 0:
         yield "switched off by zero replicas"
-    if ledger.conflict and now - ledger.conflict < policy.conflict_hold:
+    if ledger.conflict and view.now - ledger.conflict < view.policy.conflict_hold:
         yield f"conflict since {ledger.conflict}"
+
+
+def broken_by_replacing(ledger, view, name):
+    """Yield what forbids to delete a pod so that another takes its place."""
+    yield from _forbidden(ledger, view)
+    if name not in view.stuck or not view.policy.restart_stuck:
+        yield f"{name} need not be replaced"
+    others = [pod for pod in view.seen.pods if pod.name != name and pod.phase in ALIVE]
+    if not all(_serves(pod) for pod in others):
+        yield "another one is on its way"
+    if not any(pod.name not in view.stuck for pod in others):
+        yield "it is the last one that serves"
+
+
+def broken_by_scaling(ledger, view, desired):
+    """Yield what forbids to write a number."""
+    current = view.seen.current
+    low, high = _bounds(view)
+    yield from _forbidden(ledger, view)
+    if view.seen.paused_direction is (Direction.UP if desired > current else Direction.DOWN):
+        yield "this direction is paused"
     if not low <= current <= high:
         if desired != (low if current < low else high):
             yield "not to the nearest bound"
         return
     if not low <= desired <= high:
         yield "out of bounds"
+    period = view.policy.idle_period
+    if desired == 0 and period and not (ledger.idle and view.now - ledger.idle >= period):
+        yield f"the last one goes, idle since {ledger.idle}"
     if not _may_move(ledger, view, growing=desired > current):
         yield f"moves while metrics are missing since {ledger.missing}"
-    if not _could_give_back(view):
-        yield from _too_fast(ledger, view, desired)
 
 
 def _may_move(ledger, view, *, growing):
@@ -211,13 +308,16 @@ def judge_of(view, name):
     return next(judge(metric, view) for metric in view.policy.metrics if metric.name == name)
 
 
-def _could_give_back(view):
-    """Tell whether a pod has waited so long that it may be given back, at any speed."""
-    return any(
-        (pod.phase is PodPhase.PENDING or pod.failing)
-        and view.now - pod.created >= view.policy.pending_limit
-        for pod in view.seen.pods
-    )
+def too_fast(ledger, view, desired):
+    """Yield what a change must wait for, unless it gives back what cannot run."""
+    low, high = _bounds(view)
+    if low <= view.seen.current <= high:
+        yield from _too_fast(ledger, view, desired)
+
+
+def could_give_back(view):
+    """Tell whether there is a pod that does not come up."""
+    return any(pod.phase in ALIVE and not pod.ready for pod in view.seen.pods)
 
 
 def _too_fast(ledger, view, desired):
@@ -249,7 +349,7 @@ def _too_fast(ledger, view, desired):
         yield f"faster than the rates allow: {end}"
 
 
-def cut_for_nothing(cluster, view, desired):
+def cut_for_nothing(cluster, view):
     """Return busy pods that a write makes go while idle ones stay, as far as was known."""
     if view.requests is None:
         return []
@@ -262,4 +362,4 @@ def cut_for_nothing(cluster, view, desired):
         return []
     going = {pod.name for pod in cluster.surplus()}
     idle = [name for name in same - going if known[name] == 0]
-    return [name for name in same & going if known[name]] if idle else []
+    return [name for name in same & going - view.stuck if known[name]] if idle else []

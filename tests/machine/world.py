@@ -3,14 +3,14 @@
 import json
 import math
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from autoscaler.decision.decide import decide
 from autoscaler.decision.model import Missing, Policy, Sample, Samples
 from autoscaler.decision.record import Outcome, from_json, to_json
-from autoscaler.decision.words import Direction, MetricType, MissingKind, Mode, PodPhase
+from autoscaler.decision.words import Direction, MetricType, MissingKind, Mode, PodPhase, Reason
 from autoscaler.errors import (
     ConflictError,
     ForbiddenError,
@@ -21,7 +21,16 @@ from autoscaler.errors import (
 from autoscaler.loop import Plan, Ports, TargetLoop
 from autoscaler.ports import Memory, MetricQuery, TargetState
 from tests.machine.cluster import US, Cluster, Time
-from tests.machine.ledger import SKEW, Ledger, broken_rules, cut_for_nothing, look
+from tests.machine.ledger import (
+    SKEW,
+    Ledger,
+    broken_by_replacing,
+    broken_by_scaling,
+    could_give_back,
+    cut_for_nothing,
+    look,
+    too_fast,
+)
 
 NAME = "llm/ollama"
 LONGEST_SEEN = 30
@@ -55,6 +64,12 @@ class View:
     looked: bool = False
     may_be_foreign: bool = True
     victims: tuple = ()
+    stuck: set = field(default_factory=set)
+    too_fast: list = field(default_factory=list)
+
+    def in_flight(self, pod):
+        """Return the requests of a pod, None where the gateway has not told them."""
+        return (self.requests or {}).get(self.seen.addresses.get(pod.name))
 
 
 class Daemon:
@@ -138,6 +153,9 @@ class Daemon:
             world.object(f"failed without a fault: {report.error}")
         if record is None:
             return
+        gives_back = record.decision.reason is Reason.GIVEN_BACK and could_give_back(view)
+        if view.too_fast and not gives_back:
+            world.object(f"wrote {record.decision.to}: {view.too_fast}")
         again = decide(record.policy, record.state, record.observation)
         if (again.decision, again.steps) != (record.decision, record.steps):
             world.object("the record decides otherwise")
@@ -264,8 +282,9 @@ class Daemon:
         """Mark the victims and set the replicas, as KubernetesTarget does it."""
         world, cluster, view = self.world, self.world.cluster, self.view
         self._allow(f"scale from {current} to {desired}")
-        for rule in broken_rules(self.ledger, view, desired):
+        for rule in broken_by_scaling(self.ledger, view, desired):
             world.object(f"wrote {desired} over {current}: {rule}")
+        view.too_fast = list(too_fast(self.ledger, view, desired))
         view.victims = tuple(victims)
         marked = []
         try:
@@ -284,7 +303,7 @@ class Daemon:
                     break
                 cluster.mark(pod, 0)
             raise
-        self.ledger.wrote(view.now, desired - current, desired, len(cluster.log))
+        self.ledger.wrote(view, desired, self.written)
 
     def _patch(self, current, desired):
         cluster = self.world.cluster
@@ -297,7 +316,8 @@ class Daemon:
             raise ConflictError(f"replicas is {cluster.replicas}, not {current}")
         late = self.world.leader is not self or self.world.term != self.first_term
         cluster.write(US, desired, late=late)
-        for name in cut_for_nothing(cluster, self.view, desired):
+        self.written = len(cluster.log)
+        for name in cut_for_nothing(cluster, self.view) if desired < current else ():
             self.world.object(f"{name} is busy and goes, while an idle one stays")
         if self._moment("patched") is not None:
             raise UnknownWriteError("timeout; it did happen")
@@ -305,6 +325,8 @@ class Daemon:
     def replace(self, pod):
         """Delete a pod."""
         self._allow(f"replace {pod}")
+        for rule in broken_by_replacing(self.ledger, self.view, pod):
+            self.world.object(f"replaced {pod}: {rule}")
         if self._moment("replace") is not None:
             raise TargetWriteError("not deleted")
         self.world.cluster.pod(pod).deleting = True
@@ -425,7 +447,7 @@ class World:
         elif what == "is deleted":
             pod.deleting = True
         elif what == "stalls":
-            pod.stalled = True
+            pod.requests, pod.stalled = max(1, pod.requests), True
 
     def _on_busy(self, number, requests):
         serving = [pod for pod in self.cluster.pods if pod.serves]
