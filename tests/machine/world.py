@@ -153,8 +153,8 @@ class Daemon:
             world.object(f"failed without a fault: {report.error}")
         if record is None:
             return
-        gives_back = record.decision.reason is Reason.GIVEN_BACK and could_give_back(view)
-        if view.too_fast and not gives_back:
+        gives_back = any(step.reason is Reason.GIVEN_BACK for step in record.steps)
+        if view.too_fast and not (gives_back and could_give_back(view)):
             world.object(f"wrote {record.decision.to}: {view.too_fast}")
         again = decide(record.policy, record.state, record.observation)
         if (again.decision, again.steps) != (record.decision, record.steps):
