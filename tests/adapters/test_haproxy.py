@@ -347,7 +347,7 @@ async def test_the_real_gateway_tells_of_its_streams(tmp_path):
     """Two streams on three replicas: two are busy, one is idle; a lost replica is unknown."""
     async with rig(tmp_path, replicas=3) as stack:
         gateways = HaproxyGateways(TIMEOUT, time.monotonic)
-        source = gateways.backend(f"http://{stack.gateway.stats_address}/stats;csv", "ollama")
+        source = gateways.backend(stack.gateway.statistics_url, "ollama")
         asked = [asyncio.create_task(stack.chat()) for _ in range(2)]
         await stack.slots(lambda slots: slots.running == 2)
         counts = await asyncio.to_thread(source.in_flight)
