@@ -10,7 +10,8 @@ Anyone else takes it only by a write on a Lease that it has seen unchanged for t
 from *after* it first saw it. So a holder stops at least a margin before another one may begin. The
 margin is what a write that was begun while leading may still take, and what two clocks may drift
 apart. A Lease that is not there, or names nobody, may have been taken from a holder that does not
-know yet, so that is waited out as well; a holder that gives it back leaves no `acquireTime` in it.
+know yet. So where there is none, one is made that names nobody, to have something that can be seen
+unchanged; and only one that its holder itself has given back is taken at once.
 
 A machine that is put to sleep counts the time; one that is stopped by its hypervisor, and does not
 learn of it, does not. What is left then is that each write names the replicas that it starts from.
@@ -156,8 +157,10 @@ class Elector:
             return Write(claim=self._renewed(), over=self._seen)
         if self._resigning:
             return None
-        if self._is_free(now):
-            return Write(claim=self._taken(), over=self._seen)
+        if self._seen is None:
+            return Write(claim=Claim(holder="", duration=self._terms.duration), over=None)
+        if self._seen.claim.given_back or self._left(now) <= 0:
+            return Write(claim=self._taken(self._seen.claim), over=self._seen)
         return Read()
 
     def _is_ours(self, now: float) -> bool:
@@ -165,37 +168,29 @@ class Elector:
             return self.term(now) is not None
         return self.is_holder
 
-    def _is_free(self, now: float) -> bool:
-        seen = self._seen
-        was_given_back = seen is not None and not seen.claim.holder and not seen.acquired
-        return was_given_back or self._left(now) <= 0
-
     def _left(self, now: float) -> float:
         """Return the seconds until a Lease that does not change may be taken."""
         since = now if self._since is None else self._since
         return since + self._patience - now
 
     def _renewed(self) -> Claim:
-        holder = "" if self._resigning else self._identity
-        duration, claim = self._terms.duration, self._seen.claim if self._seen else None
-        if claim is not None and claim.transitions != self._term:
+        if self._seen is not None and self._seen.claim.transitions != self._term:
             # Taken without our learning of it: it still has what the leader before has left.
-            return replace(claim, holder=holder, duration=duration)
-        return Claim(
-            holder=holder,
-            duration=duration,
-            transitions=self._term or 0,
-            state=self._memory.text(),
-        )
+            renewed = self._seen.claim
+        else:
+            renewed = self._claim(self._term or 0, self._memory.text())
+        return replace(renewed, holder="", given_back=True) if self._resigning else renewed
 
-    def _taken(self) -> Claim:
-        seen = self._seen
+    def _taken(self, found: Claim) -> Claim:
         before = -1 if self._term is None else self._term
+        return self._claim(max(before, found.transitions) + 1, found.state)
+
+    def _claim(self, transitions: int, state: str) -> Claim:
         return Claim(
             holder=self._identity,
             duration=self._terms.duration,
-            transitions=max(before, seen.claim.transitions if seen else -1) + 1,
-            state=seen.claim.state if seen else "",
+            transitions=transitions,
+            state=state,
         )
 
     # --- what came of it --------------------------------------------------------------------
@@ -205,14 +200,11 @@ class Elector:
     ) -> None:
         """Take in the Lease as it is; the request was sent no earlier than `sent`."""
         self._see(lease, now)
-        if isinstance(request, Read):
-            if lease is not None and not self.is_holder:
-                self._reign = None
-            wait = 0.0 if isinstance(self.due(now), Write) else self._until_next_look(now)
-        else:
+        if lease is not None and not self.is_holder:
+            self._reign = None
+        elif isinstance(request, Write):
             self._lead(sent)
-            wait = self._terms.renewal * (1 - 0.2 * self._jitter())
-        wait = 0.0 if self._resigning else wait
+        wait = self._wait(request, now)
         self._next, self._soonest = now + wait, min(now + wait, sent + self._terms.retry)
 
     def failed(self, now: float) -> None:
@@ -230,7 +222,7 @@ class Elector:
 
     def _lead(self, sent: float) -> None:
         seen = self._seen
-        if self._resigning or seen is None or not self.is_holder:
+        if self._resigning or seen is None:
             return
         term = seen.claim.transitions
         if term != self._term:
@@ -238,5 +230,11 @@ class Elector:
             self._term = term
         self._reign = _Reign(term=term, until=sent + self._terms.validity)
 
-    def _until_next_look(self, now: float) -> float:
-        return min(self._terms.renewal * (1 - 0.2 * self._jitter()), max(0.0, self._left(now)))
+    def _wait(self, request: Read | Write, now: float) -> float:
+        """Return the seconds from an answer to the next request."""
+        renewal = self._terms.renewal * (1 - 0.2 * self._jitter())
+        if self._resigning:
+            return 0.0
+        if self.is_holder:
+            return renewal if isinstance(request, Write) else 0.0
+        return 0.0 if isinstance(self.due(now), Write) else min(renewal, self._left(now))

@@ -35,10 +35,13 @@ class Claim:
     """Empty: nobody."""
     duration: timedelta
     """How long others must see the Lease unchanged before one of them may take it."""
-    transitions: int
+    transitions: int = 0
     """How often it has changed hands."""
-    state: str
+    state: str = ""
     """What the next leader goes on from."""
+    given_back: bool = False
+    """Whether the holder itself has left, so that nobody leads any more; the Lease says so by
+    having no `acquireTime`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class Lease:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """As it has to be written again."""
     acquired: str | None = None
-    """Since when it is held; None where the last holder has given it back."""
+    """Since when it is held."""
 
 
 class LeaseClient(DeploymentClient):
@@ -101,7 +104,7 @@ class LeaseClient(DeploymentClient):
         spec = {
             "holderIdentity": claim.holder,
             "leaseDurationSeconds": int(claim.duration.total_seconds()),
-            "acquireTime": acquired if claim.holder else None,
+            "acquireTime": None if claim.given_back else acquired,
             "renewTime": _micro_time(now),
             "leaseTransitions": claim.transitions,
         }
@@ -119,13 +122,15 @@ class LeaseClient(DeploymentClient):
         )
         metadata.pop("managedFields", None)  # the server keeps them
         spec = lease.spec
+        acquired = spec.acquire_time if spec else None
+        holder = (spec.holder_identity if spec else None) or ""
         claim = Claim(
-            holder=(spec.holder_identity if spec else None) or "",
+            holder=holder,
             duration=timedelta(seconds=(spec.lease_duration_seconds if spec else None) or 0),
             transitions=(spec.lease_transitions if spec else None) or 0,
             state=(metadata.get("annotations") or {}).get(STATE, ""),
+            given_back=not holder and acquired is None,
         )
-        acquired = spec.acquire_time if spec else None
         return Lease(
             version=need(metadata.get("resourceVersion")),
             claim=claim,
