@@ -10,20 +10,23 @@ from typing import Any
 from kubernetes.client import CoordinationV1Api, V1Lease
 from kubernetes.client.exceptions import ApiException
 
-from autoscaler.adapters.kubernetes.client import ApiClient, DeploymentClient, Right, need
+from autoscaler.adapters.kubernetes.client import (
+    FIELD_MANAGER,
+    ApiClient,
+    DeploymentClient,
+    Right,
+    need,
+)
 from autoscaler.errors import TargetReadError, TargetWriteError
 
 _GROUP = "coordination.k8s.io"
 _GET = Right(verb="get", resource="leases", group=_GROUP)
 _CREATE = Right(verb="create", resource="leases", group=_GROUP)
 _UPDATE = Right(verb="update", resource="leases", group=_GROUP)
-LEASE_RIGHTS = (_GET, _CREATE, _UPDATE)
-"""All that a LeaseClient needs, in the Lease's namespace."""
 
 STATE = "ollama-autoscaler/state"
 """The annotation with what the leader leaves to the next."""
 
-_FIELD_MANAGER = "ollama-autoscaler"
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -58,7 +61,7 @@ class Lease:
 
 
 class LeaseClient(DeploymentClient):
-    """Reads and writes one Lease. Needs the LEASE_RIGHTS."""
+    """Reads and writes one Lease."""
 
     def __init__(self, *, namespace: str, name: str, client: ApiClient, timeout: timedelta) -> None:
         """Talk to the Lease of this name, which need not be there yet."""
@@ -88,7 +91,7 @@ class LeaseClient(DeploymentClient):
         """
         api = CoordinationV1Api(self._client)
         body = self._body(claim, over, now)
-        by = {"field_manager": _FIELD_MANAGER}
+        by = {"field_manager": FIELD_MANAGER}
         with self._translating(f"cannot {_UPDATE if over else _CREATE}", TargetWriteError):
             if over is None:
                 create = api.create_namespaced_lease
