@@ -115,10 +115,12 @@ def main(url: str, targets: int, rounds: int, workers: int) -> None:
         loops = wire(settings, clock)
     walls, cpus, cycles, errors = [], [], [], 0
     with ThreadPoolExecutor(workers) as pool:
+
         def one(loop):
             began = time.perf_counter()
             report = loop.run_once()
             return time.perf_counter() - began, report.error, str(report.outcome)
+
         for n in range(rounds):
             clock.step()
             wall, cpu = time.perf_counter(), time.process_time()
@@ -126,32 +128,41 @@ def main(url: str, targets: int, rounds: int, workers: int) -> None:
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
             cycles += [d[0] for d in done]
-            bad = [d[1:] for d in done if d[1] or d[2] != 'held']
+            bad = [d[1:] for d in done if d[1] or d[2] != "held"]
             errors += len(bad)
-            if bad and errors < 5: print(bad[0], file=sys.stderr)
+            if bad and errors < 5:
+                print(bad[0], file=sys.stderr)
             if n in (0, 1, rounds // 2, rounds - 1):
-                print(f"round {n}: wall {walls[-1]:.2f} cpu {cpus[-1]:.2f} rss {resident():.1f}", flush=True)
-    q = statistics.quantiles(cycles, n=100) if len(cycles) > 1 else cycles*100
-    print(f"targets {targets}: cycle p50 {q[49]*1e3:.1f} ms p99 {q[98]*1e3:.1f} ms; round wall median {statistics.median(walls):.3f} cpu {statistics.median(cpus):.3f}; per cycle cpu {statistics.median(cpus)/targets*1e3:.2f} ms; errors {errors}")
+                print(
+                    f"round {n}: wall {walls[-1]:.2f} cpu {cpus[-1]:.2f} rss {resident():.1f}",
+                    flush=True,
+                )
+    q = statistics.quantiles(cycles, n=100) if len(cycles) > 1 else cycles * 100
+    print(
+        f"targets {targets}: cycle p50 {q[49] * 1e3:.1f} ms p99 {q[98] * 1e3:.1f} ms; round wall median {statistics.median(walls):.3f} cpu {statistics.median(cpus):.3f}; per cycle cpu {statistics.median(cpus) / targets * 1e3:.2f} ms; errors {errors}"
+    )
 
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, {int(sys.argv[5])})
     if len(sys.argv) > 6:
         import cProfile, pstats, threading
+
         # profile in a single-threaded driver
         with tempfile.TemporaryDirectory() as folder:
             settings = settings_for(Path(folder), sys.argv[1], int(sys.argv[2]))
             clock = SteppingClock(settings.interval)
             loops = wire(settings, clock)
         clock.step()
-        for l in loops: l.run_once()
+        for l in loops:
+            l.run_once()
         profile = cProfile.Profile()
         threading.setprofile(lambda *a: None)
         profile.enable()
         for _ in range(int(sys.argv[3])):
             clock.step()
-            for l in loops: l.run_once()
+            for l in loops:
+                l.run_once()
         profile.disable()
         pstats.Stats(profile).sort_stats(sys.argv[6]).print_stats(45)
     else:

@@ -136,9 +136,7 @@ class Channels(Generic[C]):
             else:
                 channel.cutter.when_quiet(self._places.release)
 
-    def _use(
-        self, channel: Channel[C], until: float, work: Callable[[Channel[C], float], A]
-    ) -> A:
+    def _use(self, channel: Channel[C], until: float, work: Callable[[Channel[C], float], A]) -> A:
         left = until - self._clock.monotonic()
         channel.has_heard = False
         try:

@@ -6,14 +6,14 @@ heeds no proxy or .netrc of the environment, and judges the answer before the cl
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
-from urllib3 import BaseHTTPResponse, PoolManager
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager
 
-from autoscaler.adapters.channels import Channel, Channels
+from autoscaler.adapters.channels import Channel, Channels, NoTurnError
 from autoscaler.adapters.cutter import Cutter, make_cuttable
 
 MAX_ANSWER_BYTES = 8 * 2**20
@@ -28,49 +28,141 @@ class AnswerError(Exception):
 
 
 class QuerySession:
-    """The session for all queries of all targets; for many threads at a time."""
+    """The session for all queries of all targets, from as many threads as there are."""
 
     verify = cert = None
-    """Of no use here; the client reads them."""
+    """The client reads them and hands them back."""
 
-    def __init__(self, url: str, ca_file: str | None) -> None:
+    def __init__(self, url: str, ca_file: Path | None) -> None:
         """Talk to the server of this URL. Raises ValueError where it is none."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        parts = urlsplit(url.rstrip("/"))
+        port_fits = parts.port is None or parts.port > 0  # raises, where it is no number
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not port_fits:
             raise ValueError("no URL of a server")
-        self._port = parts.port  # raises, where it is none
+        self._origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.url = f"{self._origin}{parts.path}"
+        """Without credentials."""
         self._headers = {"User-Agent": "ollama-autoscaler"}
-        self.secrets: tuple[str, ...] = ()
+        self.secrets: Sequence[str] = ()
+        """What must not be shown."""
         if parts.username is not None:
-            basic = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            encoded = b64encode(basic.encode()).decode()
-            self._headers["Authorization"] = f"Basic {encoded}"
-            self.secrets = (parts.password or "", unquote(parts.password or ""), encoded)
-        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            user, password = unquote(parts.username), unquote(parts.password or "")
+            basic = b64encode(f"{user}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {basic}"
+            self.secrets = (parts.password or "", password, basic)
         self._ca_file = ca_file
         self._channels = Channels(self._open)
 
     def mount(self, *_: object) -> None:
-        """Ignore the adapter that the client brings, which retries."""
-
-    def close(self) -> None:
-        """Keep the connections; they are for the next queries."""
+        """Leave out the client's own adapter, which retries."""
 
     def request(
-        self, method: str, url: str, *, params: Mapping[str, str], timeout: float, **options: Any  # noqa: ANN401
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        timeout: float,
+        **_: object,
     ) -> "_Judged":
         """Send a query; the response's `json()` is a success. Raises AnswerError otherwise."""
-        encoded = urlencode(params)
-        headers = {**(options["headers"] or {}), **self._headers}
-        body = None
+        sent = urlencode(params)
+        target = url.removeprefix(self._origin)
+        options: dict[str, Any] = {"headers": {**headers, **self._headers}}
         # To read, no proxy asks for more rights than GET; a long query is too much for an URL.
         if sum(map(len, params.values())) > _LONGEST_GET:
-            method, body, headers = "POST", encoded, headers | _FORM
+            method, options["body"] = "POST", sent
+            options["headers"] |= _FORM
         else:
-            url = f"{url}?{encoded}"
+            target = f"{target}?{sent}"
 
-        def work(channel: Channel[_Http], left: float) -> bytes:
-            answer = channel.client.send(method, url, body=body, headers=headers, timeout=left)
-            channel.has_heard = True
-        
-        return _Judged(_judge(*self._channels.call(timeout, work, repeatable=True)))
+        def work(channel: Channel[HTTPConnectionPool], left: float) -> tuple[int, bytes]:
+            options["timeout"] = left
+            try:
+                return _exchange(channel, method, target, options)
+            except Exception as error:
+                if channel.is_cut:
+                    raise TimeoutError from error
+                raise
+
+        try:
+            return _Judged(_judge(*self._channels.call(timeout, work, repeatable=True)))
+        except NoTurnError as error:
+            raise AnswerError(str(error)) from None
+
+    def _open(self, cutter: Cutter) -> HTTPConnectionPool:
+        if self._ca_file is not None and not self._ca_file.is_file():
+            raise AnswerError(f"ca_file {self._ca_file}: no such file")
+        trusted = str(self._ca_file) if self._ca_file else None
+        manager = PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=trusted)
+        pool = manager.connection_from_url(self._origin)
+        make_cuttable(pool, cutter, "prometheus")
+        return pool
+
+
+class _Judged:
+    """An answer that was found good, for the client to unpack."""
+
+    status_code = 200
+
+    def __init__(self, payload: Mapping[str, Any]) -> None:
+        self._payload = payload
+
+    def json(self) -> Mapping[str, Any]:
+        """Return the payload."""
+        return self._payload
+
+
+def _exchange(
+    channel: Channel[HTTPConnectionPool], method: str, target: str, options: Mapping[str, Any]
+) -> tuple[int, bytes]:
+    """Send one request and return the answer's status and body."""
+    answer = channel.client.urlopen(
+        method, target, retries=False, redirect=False, preload_content=False, **options
+    )
+    channel.has_heard = True
+    body = _bounded(answer)
+    channel.insist()
+    return answer.status, body
+
+
+def _bounded(response: BaseHTTPResponse) -> bytes:
+    body = bytearray()
+    try:
+        for chunk in response.stream(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise AnswerError(f"answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
+    finally:
+        response.close()
+    return bytes(body)
+
+
+def _judge(status: int, body: bytes) -> Mapping[str, Any]:
+    """Return the payload of a success; AnswerError for anything else."""
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        payload = None
+    fields = payload if isinstance(payload, dict) else {}
+    error, kind = fields.get("error", ""), str(fields.get("errorType", ""))
+    if status // 100 == 3:
+        raise AnswerError(f"HTTP {status}: redirects are not followed, url must be the final one")
+    if error and kind in _REFUSED_QUERY:
+        raise AnswerError(f"bad query: {error}")
+    if status != 200:
+        raise AnswerError(f"HTTP {status}: {error}" if error else f"HTTP {status}")
+    if payload is None:
+        raise AnswerError("answer is not JSON")
+    if fields.get("status") != "success":
+        raise AnswerError(f"answer says {fields.get('status')!r}: {error or 'no cause given'}")
+    # Annotations of the query itself are harmless; anything else means that data is missing.
+    warnings = fields.get("warnings")
+    for warning in warnings if isinstance(warnings, list) else ():
+        if not str(warning).startswith("PromQL "):
+            raise AnswerError(f"answer is partial: {warning}")
+    data = fields.get("data")
+    if not isinstance(data, dict) or data.get("resultType") != "vector":
+        raise AnswerError("answer is not an instant vector")
+    return fields

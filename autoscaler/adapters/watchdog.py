@@ -1,4 +1,4 @@
-"""Does what has to be done at a time, from one thread for all: above all, cut what takes too long."""
+"""Does what has to be done at a time, from one thread for all: it cuts what takes too long."""
 
 import threading
 from collections.abc import Callable

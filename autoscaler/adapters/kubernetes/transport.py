@@ -33,7 +33,7 @@ class BoundedRest(RESTClientObject):
     """Stands in for the client's own transport. All calls share its places, and wait for one."""
 
     def __init__(self, configuration: Any) -> None:  # noqa: ANN401 - the client's has loose types
-        super().__init__(configuration)  # type: ignore[no-untyped-call]
+        super().__init__(configuration)
         self._channels = Channels(self._open)
 
     # The client names all arguments but the first two.
@@ -54,11 +54,10 @@ class BoundedRest(RESTClientObject):
         def work(channel: Channel[RESTClientObject], left: float) -> RESTResponse:
             try:
                 limit = {"_request_timeout": left}
-                answer = channel.client.request(method, url, **options, **limit)  # type: ignore[no-untyped-call]
+                answer = channel.client.request(method, url, **options, **limit)
                 channel.has_heard = True
                 whole = _read(answer)
                 channel.insist()
-                return whole
             except Exception as error:
                 is_late = channel.is_cut or _is_timeout(error)
                 told = AnswerError(f"no answer within {seconds:g}s") if is_late else error
@@ -67,6 +66,7 @@ class BoundedRest(RESTClientObject):
                 if is_late:
                     raise told from error
                 raise
+            return whole
 
         try:
             return self._channels.call(seconds, work, repeatable=method in _REPEATABLE)
@@ -74,7 +74,7 @@ class BoundedRest(RESTClientObject):
             raise NotSentError(f"nothing sent to {_host(url)}") from AnswerError(str(error))
 
     def _open(self, cutter: Cutter) -> RESTClientObject:
-        rest = RESTClientObject(self.configuration)  # type: ignore[no-untyped-call]
+        rest = RESTClientObject(self.configuration)
         pool = rest.pool_manager.connection_from_url(self.configuration.host)
         make_cuttable(pool, cutter, "kubernetes")
         return rest
@@ -93,9 +93,9 @@ def _read(response: Any) -> RESTResponse:  # noqa: ANN401 - the client's class h
         response.response.close()
     raw = response.response
     whole = HTTPResponse(bytes(body), raw.headers, raw.status, reason=raw.reason)
-    answered = RESTResponse(whole)  # type: ignore[no-untyped-call]
+    answered: Any = RESTResponse(whole)
     answered.data = bytes(body)
-    return answered
+    return answered  # type: ignore[no-any-return]
 
 
 def _is_timeout(error: Exception) -> bool:
