@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     records: RecordsSettings = RecordsSettings()
-    targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1, max_length=64)]
+    targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1, max_length=2000)]
 
     @model_validator(mode="after")
     def _targets_are_distinct(self) -> Self:
