@@ -125,7 +125,7 @@ async def test_waiting_client_that_leaves_frees_its_place(tmp_path):
 
 
 async def test_requests_are_held_until_a_replica_is_up(tmp_path):
-    """With no replica at all they wait in the queue, whatever their size; whoever leaves is gone."""
+    """With no replica at all they wait in the queue, of any size, and whoever leaves is gone."""
     async with rig(tmp_path, replicas=0) as stack:
         asked = [asyncio.create_task(stack.chat(ANSWER // 4)) for _ in range(3)]
         asked += [asyncio.create_task(stack.chat(1, words=40_000))]
