@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from autoscaler.sandbox.kube.resources import LEASES
 from tests.proxy import Proxy
 from tests.sandbox.kube_cluster import ClusterThread
 from tests.stubs import AFTER, BEFORE, DaemonProcess, World
@@ -24,7 +25,7 @@ interval: 100ms
 prometheus: {timeout: 1s}
 gateway: {stats_url: ""}
 kubernetes: {timeout: 500ms}
-leadership: {duration: 2s}
+leadership: {duration: 3s}
 http: {host: 127.0.0.1, port: 0}
 log: {format: json, level: debug}
 targets:
@@ -46,6 +47,9 @@ class Pair:
         ending.callback(self.world.stop)
         self.kube = ending.enter_context(closing(ClusterThread(folder)))
         self.kube.deploy()
+        # One that nobody holds is taken at once; one that is not there would be waited for.
+        vacant = {"metadata": {"name": "autoscaler"}, "spec": {}}
+        self.kube.call(lambda: self.kube.cluster.store.create(LEASES, "llm", vacant))
         self.ways = {}
         self._ending = ending
 
@@ -180,31 +184,23 @@ def test_one_leads_and_the_other_stands_by(pair):
 
 def lease(pair):
     """Return the Lease as the API keeps it."""
-    return json.loads(
-        json.dumps(pair.kube.call(lambda: pair.kube.cluster.store.select(leases())[0]))
-    )
-
-
-def leases():
-    """Return the kind of object that a Lease is."""
-    from autoscaler.sandbox.kube.resources import LEASES
-
-    return LEASES
+    return pair.kube.call(lambda: pair.kube.cluster.store.get(LEASES, "llm", "autoscaler"))
 
 
 def test_a_leader_that_stops_hands_over_at_once(pair):
     """The other one does not wait for the Lease to run out, and goes on from where it was."""
-    slow = CONFIGURATION.replace("duration: 2s", "duration: 60s")
-    first = pair.start("first")
+    slow = CONFIGURATION.replace("duration: 3s", "duration: 30s")
+    slow = slow.replace("timeout: 500ms", "timeout: 5s")
+    first = pair.start("first", configuration=slow)
     leads(first)
     second = pair.start("second", configuration=slow)
     second.wait_event("stands by")
     pair.world.load = MUCH
     first.wait_event("cycle", lambda event: event["outcome"] == "scaled")
-    asked = time.monotonic()
     assert first.stop() == 0
+    asked = time.monotonic()
     leads(second)
-    # It looks for it every twelve seconds, so this is within the sixth part of what would be.
+    # It looks every six seconds, and would have to wait for thirty.
     assert time.monotonic() - asked < 15
     assert first.wait_event("lost the leadership")["message"] == "the daemon stops"
     second.wait_event("cycle", lambda event: event.get("from") == 5)
@@ -308,3 +304,133 @@ def test_a_slow_api_makes_no_second_writer(restless):
     restless.assert_one_writer()
     for daemon in daemons:
         assert daemon.stop() == 0
+
+
+# --- killed, and started again ------------------------------------------------------------------
+
+COOL = CONFIGURATION.replace("scale_up: {", "scale_up: {cooldown: 1h, ") + (
+    "    conflict_hold: 1h\n"
+)
+
+
+def cycles(daemon, outcome):
+    """Return the cycles that ended so."""
+    return [event for event in daemon.events("cycle") if event["outcome"] == outcome]
+
+
+def kept(path):
+    """Return the records in a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_windows_and_cooldowns_survive_a_kill(pair, tmp_path):
+    """Killed some time after it has grown: whoever comes next knows when that was."""
+    records = [tmp_path / name for name in ("first.jsonl", "second.jsonl")]
+    pair.world.load = MUCH
+    first = pair.start("first", configuration=COOL, AUTOSCALER_RECORDS__PATH=str(records[0]))
+    first.wait_event("cycle", lambda event: event["outcome"] == "scaled")
+    time.sleep(1.0)  # more than a renewal
+    first.kill()
+    pair.world.load = 2 * MUCH
+    second = pair.start("second", configuration=COOL, AUTOSCALER_RECORDS__PATH=str(records[1]))
+    second.wait_event("cycle", lambda event: event.get("reason") == "CoolingDown")
+    assert second.stop() == 0
+    assert pair.turns() == ["first"]
+    assert second.events("state") == []
+    before, after = (kept(path) for path in records)
+    assert after[0]["state"]["last_up"] == before[-1]["state"]["last_up"]
+    assert after[0]["state"]["recommendations"] != []
+    assert reasons(second) == {"CoolingDown", "NotLeader"}
+
+
+@pytest.mark.parametrize("moment", [BEFORE, AFTER])
+def test_a_write_that_nobody_lived_to_remember(pair, moment):
+    """Killed around its write: carried out or not, it is made once, and is nobody else's."""
+    first = pair.start("first", configuration=COOL)
+    first.wait_event("cycle", lambda event: event.get("reason") == "WithinTolerance")
+    time.sleep(1.0)  # so that what is remembered says 2
+    gate = pair.ways["first"].gate
+    gate.close(f"PATCH {SCALE}", moment)
+    pair.world.load = MUCH
+    gate.wait_reached()
+    first.kill()
+    gate.tear_down()
+    second = pair.start("second", configuration=COOL)
+    second.wait_event("cycle", lambda event: event.get("from") == 5)
+    pair.world.load = 2 * MUCH
+    second.wait_event("cycle", lambda event: event.get("reason") == "CoolingDown")
+    assert second.stop() == 0
+    assert len(pair.writes()) == 1
+    assert pair.kube.cluster.replicas("llm", "ollama") == 5
+    assert "Conflict" not in reasons(first, second)
+
+
+def test_what_cannot_be_read_is_told_of_once(pair):
+    """Somebody has written something else where the memory stands: it begins afresh."""
+    first = pair.start("first", configuration=COOL)
+    leads(first)
+    first.kill()
+
+    def spoil(held):
+        held["metadata"]["annotations"]["ollama-autoscaler/state"] = "eJw="
+
+    pair.kube.call(lambda: pair.kube.cluster.store.change(LEASES, ("llm", "autoscaler"), spoil))
+    second = pair.start("second", configuration=COOL)
+    second.wait_event("cycle", lambda event: event.get("reason") == "WithinTolerance")
+    (told,) = second.events("state")
+    assert "begins afresh" in told["message"]
+    assert second.stop() == 0
+
+
+# --- without a Lease ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "configuration"),
+    [
+        ((), CONFIGURATION.replace("{duration: 3s}", "{enabled: false}")),
+        ((), CONFIGURATION + "    mode: shadow\n"),
+        (("--dry-run",), CONFIGURATION),
+    ],
+    ids=["leadership.enabled: false", "mode: shadow", "--dry-run"],
+)
+def test_where_there_is_nothing_to_agree_on_no_lease_is_touched(pair, arguments, configuration):
+    """It works at once, and needs no right for it."""
+    pair.world.load = MUCH
+    daemon = pair.start("first", *arguments, configuration=configuration)
+    daemon.wait_event("cycle", lambda event: event["outcome"] in ("scaled", "dry-run"))
+    assert "\nautoscaler_leader 1.0" in daemon.get("/metrics")
+    assert daemon.stop() == 0
+    assert [each for each in pair.kube.cluster.accesses if each.resource == "leases"] == []
+    assert daemon.events("leads") == []
+
+
+# --- outages ------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_may_not_be_written_is_told_of(pair):
+    """Nobody leads, which is counted and said; nothing is written."""
+    pair.kube.call(lambda: pair.kube.cluster.deny("update", "leases"))
+    pair.world.load = MUCH
+    daemon = pair.start("first")
+    told = daemon.wait_event("lease")
+    assert "cannot update leases.coordination.k8s.io: HTTP 403" in told["message"]
+    daemon.wait_cycles(3)
+    assert "autoscaler_lease_renew_failures_total 0.0" not in daemon.get("/metrics")
+    pair.kube.call(lambda: pair.kube.cluster.allow("update", "leases"))
+    daemon.wait_event("cycle", lambda event: event["outcome"] == "scaled")
+    assert daemon.stop() == 0
+
+
+def test_an_api_that_is_gone_ends_the_leadership_and_not_the_daemon(pair):
+    """It stops in time also then."""
+    daemon = pair.start("first")
+    leads(daemon)
+    daemon.wait_event("cycle", lambda event: event.get("reason") == "WithinTolerance")
+    pair.ways["first"].delay = lambda: 5.0
+    told = daemon.wait_event("lost the leadership")
+    assert "no answer within" in told["message"]
+    assert daemon.get("/healthz") == "ok"
+    asked = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - asked < 10
