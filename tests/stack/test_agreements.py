@@ -9,8 +9,7 @@ import sys
 import pytest
 import yaml
 
-from autoscaler.sandbox.gateway import CONFIG, defaults
-from tests.sandbox.gateways import PROGRAM
+from autoscaler.sandbox.gateway import CONFIG, PROGRAM, defaults
 from tests.stack import builds
 
 STACKS = [
@@ -55,7 +54,9 @@ def gateway(objects) -> dict[str, str]:
 # --- the autoscaler -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("whole", [*builds.overlays(), "cluster, prometheus-operator", "minikube, scale-to-zero"])
+@pytest.mark.parametrize(
+    "whole", [*builds.overlays(), "cluster, prometheus-operator", "minikube, scale-to-zero"]
+)
 def test_the_daemon_takes_its_configuration(whole, tmp_path):
     """`autoscaler check` finds nothing in the built file, in the environment of the built pod."""
     objects = builds.built(whole)
