@@ -20,7 +20,7 @@ SCALED_KEYS = frozenset(
     }
 )  # fmt: skip
 """Keys of the daemon's configuration that are divided."""
-KEPT_KEYS = frozenset({"timeout"})
+KEPT_KEYS = frozenset({"timeout", "duration"})
 """Keys that hold a duration and are not."""
 
 _SHORTEST = timedelta(milliseconds=1)
