@@ -10,7 +10,9 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
+
+C = TypeVar("C")
 
 
 class Cutter:
@@ -97,16 +99,15 @@ class Cutter:
             act()
 
 
-def make_cuttable(pool: Any, cutter: Cutter, name: str = "connect") -> None:  # noqa: ANN401
-    """Let a pool make its connections by the cutter, which sees each before it is used.
+def cuttable(base: type[C], cutter: Cutter, name: str) -> type[C]:
+    """Return a class of connections that are made by the cutter, and seen by it before their use.
 
     `name` is that of the threads.
     """
-    base = type(pool).ConnectionCls  # not the pool's own, which may be cuttable already
 
     def connect(connection: Any) -> None:  # noqa: ANN401
         def work() -> None:
-            base.connect(connection)
+            base.connect(connection)  # type: ignore[attr-defined]
             try:
                 cutter.watch(connection.sock)
             except TimeoutError:
@@ -115,4 +116,4 @@ def make_cuttable(pool: Any, cutter: Cutter, name: str = "connect") -> None:  # 
 
         cutter.connect(work, name)
 
-    pool.ConnectionCls = type(base.__name__, (base,), {"connect": connect})
+    return type(base.__name__, (base,), {"connect": connect})

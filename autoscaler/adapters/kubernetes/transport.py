@@ -13,7 +13,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from autoscaler.adapters.channels import Channel, Channels, NoTurnError
-from autoscaler.adapters.cutter import Cutter, make_cuttable
+from autoscaler.adapters.cutter import Cutter, cuttable
 
 MAX_ANSWER_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**16
@@ -54,7 +54,7 @@ class BoundedRest(RESTClientObject):
         def work(channel: Channel[RESTClientObject], left: float) -> RESTResponse:
             try:
                 limit = {"_request_timeout": left}
-                answer = channel.client.request(method, url, **options, **limit)
+                answer = channel.client.request(method, url, **options, **limit)  # type: ignore[no-untyped-call]
                 channel.has_heard = True
                 whole = _read(answer)
                 channel.insist()
@@ -76,7 +76,7 @@ class BoundedRest(RESTClientObject):
     def _open(self, cutter: Cutter) -> RESTClientObject:
         rest = RESTClientObject(self.configuration)
         pool = rest.pool_manager.connection_from_url(self.configuration.host)
-        make_cuttable(pool, cutter, "kubernetes")
+        pool.ConnectionCls = cuttable(pool.ConnectionCls, cutter, "kubernetes")
         return rest
 
 
