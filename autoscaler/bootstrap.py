@@ -8,6 +8,8 @@ from typing import TextIO
 
 from autoscaler import __version__
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.cycle_view import Views
+from autoscaler.adapters.haproxy import HaproxyGateways
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard
 from autoscaler.adapters.kubernetes import (
     ApiClient,
@@ -22,7 +24,7 @@ from autoscaler.check import Finding, Probe, World, check
 from autoscaler.daemon import Daemon, Listeners
 from autoscaler.errors import ConfigError
 from autoscaler.loop import Plan, Ports, TargetLoop
-from autoscaler.ports import Reporter
+from autoscaler.ports import BusySource, Reporter
 from autoscaler.settings import (
     KubernetesSettings,
     PrometheusSettings,
@@ -43,15 +45,23 @@ def build(settings: Settings, out: TextIO, *, dry_run: bool = False) -> Daemon:
     names = [target.name for target in settings.targets]
     heart = Heart(clock, names, patience(settings.interval))
     board = StatusBoard(__version__)
-    reporters: tuple[Reporter, ...] = (log, metrics, board, *_records(settings, log), heart)
+    views = Views(log, metrics, board)
+    reporters: tuple[Reporter, ...] = (views, *_records(settings, log), heart)
 
     source = metric_source(settings.prometheus)
+    gateways = HaproxyGateways(settings.gateway.timeout, clock.monotonic)
     client = kubernetes_client(settings.kubernetes)
     cycles = {}
     for target in settings.targets:
         metrics.expect(target.name)
         deployment = _deployment(settings, target, client)
-        ports = Ports(source=source, target=deployment, clock=clock, reporters=reporters)
+        ports = Ports(
+            source=source,
+            target=deployment,
+            clock=clock,
+            reporters=reporters,
+            busy=busy_source(settings, target, gateways),
+        )
         cycles[target.name] = TargetLoop(plan_of(target, dry_run=dry_run), ports).run_once
 
     ready = _Readiness()
@@ -80,6 +90,14 @@ def metric_source(settings: PrometheusSettings) -> PrometheusSource:
         ca_file=settings.ca_file,
         headers={name: value.get_secret_value() for name, value in settings.headers.items()},
     )
+
+
+def busy_source(
+    settings: Settings, target: TargetSettings, gateways: HaproxyGateways
+) -> BusySource | None:
+    """Return who knows how busy a target's replicas are; None where nobody can be asked."""
+    url = target.gateway_stats_url or settings.gateway.stats_url
+    return gateways.backend(url, target.gateway_backend) if url else None
 
 
 def kubernetes_client(settings: KubernetesSettings) -> ApiClient:

@@ -234,6 +234,7 @@ def _kubeconfig(url):
 
 CONFIGURATION = """
 interval: 100ms
+gateway: {stats_url: ""}
 http: {host: 127.0.0.1, port: 0}
 log: {format: json}
 targets:

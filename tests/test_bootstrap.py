@@ -8,7 +8,15 @@ from threading import Thread
 
 import pytest
 
-from autoscaler.bootstrap import build, check_settings, metric_source, patience, plan_of
+from autoscaler.adapters.haproxy import HaproxyGateways
+from autoscaler.bootstrap import (
+    build,
+    busy_source,
+    check_settings,
+    metric_source,
+    patience,
+    plan_of,
+)
 from autoscaler.check import Severity
 from autoscaler.decision.words import Mode
 from autoscaler.errors import ConfigError
@@ -96,6 +104,59 @@ def test_headers_and_token_reach_prometheus(settings, tmp_path):
     server.server_close()
     assert seen[0]["X-Scope-OrgID"] == "home"
     assert seen[0]["Authorization"] == "Bearer s3cret"
+
+
+STATISTICS = (
+    b"# pxname,svname,scur,addr,\nours,one,3,10.0.0.1:11434,\nours,BACKEND,3,,\n"
+    b"ollama,one,1,10.0.0.1:11434,\nollama,BACKEND,1,,\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_target", "backend", "told"),
+    [
+        ("here", "", "ollama", {"10.0.0.1": 1}),
+        ("here", "", "ours", {"10.0.0.1": 3}),
+        ("", "here", "ours", {"10.0.0.1": 3}),
+        ("http://127.0.0.1:1/", "here", "ours", {"10.0.0.1": 3}),
+        ("http://127.0.0.1:1/", "", "ours", None),
+    ],
+)
+def test_the_targets_gateway_is_asked(tmp_path, of_all, of_target, backend, told):
+    """Its own where it has one, else that of all, for the backend that is named."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(STATISTICS)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_address[1]}/stats;csv"
+    path = tmp_path / "autoscaler.yaml"
+    path.write_text(
+        CONFIGURATION
+        + f"    gateway_backend: {backend}\n"
+        + f'    gateway_stats_url: "{of_target.replace("here", here)}"\n'
+    )
+    settings = load(path, {"AUTOSCALER_GATEWAY__STATS_URL": of_all.replace("here", here)})
+    gateways = HaproxyGateways(settings.gateway.timeout, iter(range(9)).__next__)
+    source = busy_source(settings, settings.targets[0], gateways)
+    answer = source.in_flight()
+    server.shutdown()
+    server.server_close()
+    assert answer == told
+
+
+def test_without_a_gateway_nobody_is_asked(settings):
+    """An empty address says that there is none."""
+    loaded = settings()
+    gateways = HaproxyGateways(loaded.gateway.timeout, iter(range(9)).__next__)
+    assert busy_source(loaded, loaded.targets[0], gateways) is None
 
 
 def test_a_check_looks_at_the_real_thing(settings):

@@ -11,7 +11,9 @@ from autoscaler.decision import model, words
 from autoscaler.duration import format_duration
 from autoscaler.ports import MetricQuery
 from autoscaler.settings.values import (
+    BackendName,
     Duration,
+    GatewayUrl,
     HeaderName,
     HeaderValue,
     MetricName,
@@ -47,6 +49,13 @@ class PrometheusSettings(Section):
     bearer_token_file: OptionalPath = None
     ca_file: OptionalPath = None
     headers: dict[HeaderName, HeaderValue] = {}
+
+
+class GatewaySettings(Section):
+    """Who knows how many requests each replica is serving."""
+
+    stats_url: GatewayUrl = "http://gateway-metrics:8404/stats;csv"
+    timeout: Annotated[Duration, within("10ms", "5m")] = timedelta(seconds=1)
 
 
 class KubernetesSettings(Section):
@@ -163,6 +172,8 @@ class TargetSettings(Section):
     fallback: FallbackSettings = FallbackSettings()
     pending_limit: Pause = timedelta(minutes=5)
     conflict_hold: Pause = timedelta(minutes=10)
+    gateway_backend: BackendName = "ollama"
+    gateway_stats_url: GatewayUrl = ""
     mode: words.Mode = words.Mode.ACT
 
     @property
@@ -192,11 +203,12 @@ class Settings(BaseSettings):
 
     interval: Annotated[Duration, within("100ms", "1h")] = timedelta(seconds=5)
     prometheus: PrometheusSettings = PrometheusSettings()
+    gateway: GatewaySettings = GatewaySettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     records: RecordsSettings = RecordsSettings()
-    targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1, max_length=1_000)]
+    targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1, max_length=2000)]
 
     @model_validator(mode="after")
     def _targets_are_distinct(self) -> Self:
@@ -207,11 +219,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _cycles_end_in_time(self) -> Self:
-        # A cycle makes at most five requests; so it ends before five intervals (30 s at least)
-        # have passed, and an outage of what it asks never looks like a loop that hangs.
+        # A cycle makes at most five requests and asks the gateway; so it ends before five intervals
+        # (30 s at least) have passed, and an outage of what it asks never looks like a loop that
+        # hangs.
         most = max(self.interval, timedelta(seconds=5))
         for name, span in (
             ("prometheus.timeout", self.prometheus.timeout),
+            ("gateway.timeout", self.gateway.timeout),
             ("kubernetes.timeout", self.kubernetes.timeout),
         ):
             if span > most:

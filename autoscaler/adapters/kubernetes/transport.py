@@ -94,8 +94,9 @@ def _read(response: Any) -> RESTResponse:  # noqa: ANN401 - the client's class h
     raw = response.response
     whole = HTTPResponse(bytes(body), raw.headers, raw.status, reason=raw.reason)
     answered: Any = RESTResponse(whole)
-    answered.data = bytes(body)
-    return answered  # type: ignore[no-any-return]
+    answered.data = bytes(body)  # which the client would take for unread where it is empty
+    read: RESTResponse = answered
+    return read
 
 
 def _is_timeout(error: Exception) -> bool:
