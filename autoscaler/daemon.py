@@ -1,7 +1,7 @@
 """The process' lifetime: cycles at their times, until a signal asks to stop."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -54,7 +54,8 @@ class Daemon:
         self._server = server
         self._clock = clock
         self._listeners = listeners
-        self._scheduler = self._scheduled(cycles, interval)
+        self._interval = interval
+        self._scheduler = self._scheduled(cycles)
 
     def run(self) -> None:
         """Work until a signal, then finish the running cycles and return.
@@ -75,26 +76,26 @@ class Daemon:
             self._server.stop()
         self._listeners.on_stopped()
 
-    def _scheduled(
-        self, cycles: Mapping[str, Callable[[], object]], interval: timedelta
-    ) -> BackgroundScheduler:
+    def _scheduled(self, cycles: Mapping[str, Callable[[], object]]) -> BackgroundScheduler:
         """Make one job per target.
 
         APScheduler's defaults are not ours: it would drop a run that is a second late, and make the
-        first one wait for an interval. What it swallows, the loop has reported before.
+        first one wait for an interval. What it swallows, the loop has reported before. There may be
+        a thread for each target, so that one that hangs delays no other; as the targets' times are
+        spread over the interval, a few are enough while nothing hangs.
         """
         scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(max_workers=max(1, len(cycles)))},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        for target, cycle in cycles.items():
+        for (target, cycle), at in zip(cycles.items(), self._spread(len(cycles)), strict=True):
             scheduler.add_job(
                 cycle,
                 "interval",
-                seconds=interval.total_seconds(),
+                seconds=self._interval.total_seconds(),
                 id=target,
-                next_run_time=self._clock.now(),
+                next_run_time=at,
             )
         scheduler.add_listener(self._overrun, EVENT_JOB_MAX_INSTANCES)
         return scheduler
@@ -113,9 +114,15 @@ class Daemon:
             if now < latest:
                 # The jobs' times were made by a clock that has been put back since: without this
                 # they would wait until it has caught up.
-                self._run_now(now)
+                self._begin_anew()
             latest = now
 
-    def _run_now(self, now: datetime) -> None:
-        for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=now)
+    def _begin_anew(self) -> None:
+        jobs = self._scheduler.get_jobs()
+        for job, at in zip(jobs, self._spread(len(jobs)), strict=True):
+            job.modify(next_run_time=at)
+
+    def _spread(self, count: int) -> Iterator[datetime]:
+        """Spread so many first times over an interval, from now on: no two ask at the same time."""
+        now = self._clock.now()
+        return (now + self._interval * number / count for number in range(count))

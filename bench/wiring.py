@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from autoscaler import bootstrap
+from autoscaler.adapters.cycle_view import Views
 from autoscaler.adapters.health import StatusBoard
 from autoscaler.adapters.telemetry import Log, Metrics
 from autoscaler.loop import Ports, TargetLoop
@@ -90,14 +91,13 @@ def wire(settings: Settings, clock: SteppingClock) -> list[TargetLoop]:
     # A pipe that nobody reads would fill up; this is as far as a line goes without one.
     log = Log(level="info", form="json", stream=Path(os.devnull).open("w"))  # noqa: SIM115
     metrics, board = Metrics("bench"), StatusBoard("bench")
+    views = Views(log, metrics, board)
     source = bootstrap.metric_source(settings.prometheus)
     client = bootstrap.kubernetes_client(settings.kubernetes)
     loops = []
     for target in settings.targets:
         deployment = bootstrap._deployment(settings, target, client)
-        ports = Ports(
-            source=source, target=deployment, clock=clock, reporters=(log, metrics, board)
-        )
+        ports = Ports(source=source, target=deployment, clock=clock, reporters=(views,))
         loops.append(TargetLoop(bootstrap.plan_of(target), ports))
     return loops
 
