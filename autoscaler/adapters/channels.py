@@ -123,7 +123,7 @@ class Channels(Generic[C]):
         """
         until = self._clock.monotonic() + seconds
         if not self._places.acquire(timeout=max(0.0, seconds)):
-            raise NoTurnError(f"no turn among {self._most} requests at a time within {seconds:g}s")
+            raise NoTurnError(f"no turn among {self._most} requests at a time within {seconds:.3g}s")
         channel = None
         try:
             channel = self._take() if repeatable else None
