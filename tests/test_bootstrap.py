@@ -53,10 +53,18 @@ def test_the_shipped_plan():
     assert plan_of(target, dry_run=True).mode is Mode.SHADOW
 
 
-@pytest.mark.parametrize(("interval", "limit"), [(0.1, 30), (5, 30), (6, 30), (60, 300)])
-def test_liveness_waits_for_five_intervals_and_thirty_seconds(interval, limit):
-    """Whichever is longer; so that no outage within the timeouts looks like a loop that hangs."""
-    assert patience(timedelta(seconds=interval)) == timedelta(seconds=limit)
+@pytest.mark.parametrize(
+    ("interval", "targets", "limit"),
+    [(0.1, 1, 30), (5, 1, 30), (6, 32, 30), (60, 32, 300), (5, 33, 54), (5, 1000, 774)],
+)
+def test_liveness_waits_for_five_intervals_and_thirty_seconds(interval, targets, limit):
+    """Whichever is longer, and for turns where there are more targets than workers.
+
+    So that no outage within the timeouts looks like a loop that hangs.
+    """
+    shipped = load(SHIPPED, {})
+    update = {"interval": timedelta(seconds=interval), "targets": shipped.targets * targets}
+    assert patience(shipped.model_copy(update=update)) == timedelta(seconds=limit)
 
 
 def test_a_daemon_is_built_without_asking_anybody(world, settings):

@@ -1,9 +1,10 @@
 """The configuration's sections; `config/autoscaler.yaml` explains every key."""
 
+from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,6 +21,7 @@ from autoscaler.settings.values import (
     Namespace,
     Number,
     ObjectName,
+    OptionalNamespace,
     OptionalPath,
     OptionalText,
     Pause,
@@ -64,6 +66,23 @@ class KubernetesSettings(Section):
     kubeconfig: OptionalPath = None
     context: OptionalText = None
     timeout: Annotated[Duration, within("10ms", "5m")] = timedelta(seconds=5)
+
+
+def _in_whole_seconds(span: timedelta) -> timedelta:
+    if span % timedelta(seconds=1):
+        raise ValueError("must be whole seconds")
+    return span
+
+
+class LeadershipSettings(Section):
+    """How several daemons agree on which of them acts."""
+
+    enabled: bool = True
+    lease: ObjectName = "autoscaler"
+    namespace: OptionalNamespace = None
+    duration: Annotated[Duration, within("1s", "10m"), AfterValidator(_in_whole_seconds)] = (
+        timedelta(seconds=15)
+    )
 
 
 class HttpSettings(Section):
@@ -205,6 +224,7 @@ class Settings(BaseSettings):
     prometheus: PrometheusSettings = PrometheusSettings()
     gateway: GatewaySettings = GatewaySettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
+    leadership: LeadershipSettings = LeadershipSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     records: RecordsSettings = RecordsSettings()
@@ -212,8 +232,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _targets_are_distinct(self) -> Self:
-        names = [target.name for target in self.targets]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        names = Counter(target.name for target in self.targets)
+        if twice := next((name for name, times in names.items() if times > 1), None):
             raise _across(f'targets = "{twice}", must not stand twice')
         return self
 
@@ -231,6 +251,18 @@ class Settings(BaseSettings):
             if span > most:
                 rule = f"must not be above {format_duration(most)} (interval, 5s at least)"
                 raise _across(f'{name} = "{format_duration(span)}", {rule}')
+        return self
+
+    @model_validator(mode="after")
+    def _leading_leaves_time_to_write(self) -> Self:
+        # A leader stops so long before its Lease may be taken that a write which it has begun ends
+        # first. What is left must be enough for a renewal, and for one that fails before.
+        least = 3 * self.kubernetes.timeout
+        if self.leadership.enabled and self.leadership.duration < least:
+            rule = f"must be at least {format_duration(least)} (three times kubernetes.timeout)"
+            raise _across(
+                f'leadership.duration = "{format_duration(self.leadership.duration)}", {rule}'
+            )
         return self
 
 

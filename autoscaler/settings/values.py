@@ -90,6 +90,7 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 Namespace = Annotated[str, _matching(_LABEL, "must be a DNS label (a-z, 0-9, -; at most 63)")]
+OptionalNamespace = Annotated[Namespace | None, BeforeValidator(_none_if_empty)]
 ObjectName = Annotated[
     str,
     _matching(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", "must be a DNS name (a-z, 0-9, -, .)"),

@@ -47,6 +47,8 @@ class LeadershipListeners:
     """With the reason."""
     on_failure: Callable[[str], None]
     """With what kept a request about the Lease from being answered."""
+    on_trouble: Callable[[str], None]
+    """With what was lost of that which is kept in it."""
 
 
 class LeaseLeadership:
