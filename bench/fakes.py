@@ -331,6 +331,7 @@ class World:
         self.standard = replicas
         self.replicas: dict[str, int] = {}
         self.loads: dict[str, float] = {}
+        self.lease = {"metadata": {"name": "autoscaler", "resourceVersion": "1"}, "spec": {}}
 
     def answer(self, method: str, target: str, body: str) -> bytes:
         """Answer a request with the content of a 200."""
@@ -350,7 +351,7 @@ class World:
     def _kubernetes(self, method: str, target: str, body: str) -> bytes:
         found = _PATH.search(target)
         if found is None:
-            return b"{}"
+            return self._lease(method, body) if "/leases" in target else b"{}"
         namespace, kind, name, scale = found.groups()
         if scale and method == "PATCH":
             return self._scale(name, json.loads(body)[-1]["value"])
@@ -359,6 +360,13 @@ class World:
             name = label[1] if label else "ollama"
         replicas = self.replicas.get(name, self.standard)
         return (deployment if kind == "deployments" else pods)(namespace, name, replicas)
+
+    def _lease(self, method: str, body: str) -> bytes:
+        if method != "GET":
+            version = int(self.lease["metadata"]["resourceVersion"]) + 1
+            self.lease = json.loads(body)
+            self.lease["metadata"]["resourceVersion"] = str(version)
+        return json.dumps(self.lease).encode()
 
     def _scale(self, name: str, replicas: int) -> bytes:
         self.replicas[name] = replicas

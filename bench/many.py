@@ -42,7 +42,9 @@ class Measured:
 
 def measure(targets: int, interval: str, rounds: int, *, real: bool = False) -> Measured:
     """Run the daemon for so many rounds, after one that does not count."""
-    seconds = float(interval.removesuffix("ms")) / 1000 if "ms" in interval else float(interval[:-1])
+    seconds = (
+        float(interval.removesuffix("ms")) / 1000 if "ms" in interval else float(interval[:-1])
+    )
     with ExitStack() as open_:
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
         _, api = open_.enter_context(stage.fakes(PODS))

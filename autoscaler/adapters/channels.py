@@ -123,7 +123,8 @@ class Channels(Generic[C]):
         """
         until = self._clock.monotonic() + seconds
         if not self._places.acquire(timeout=max(0.0, seconds)):
-            raise NoTurnError(f"no turn among {self._most} requests at a time within {seconds:.3g}s")
+            told = f"no turn among {self._most} requests at a time"
+            raise NoTurnError(f"{told} within {seconds:.3g}s")
         channel = None
         try:
             channel = self._take() if repeatable else None

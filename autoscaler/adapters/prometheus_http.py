@@ -7,6 +7,7 @@ heeds no proxy or .netrc of the environment, and judges the answer before the cl
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -20,6 +21,7 @@ from autoscaler.adapters.cutter import Cutter, cuttable
 MAX_ANSWER_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**16
 _LONGEST_GET = 2000
+_MAX_REMEMBERED = 8192
 _REFUSED_QUERY = {"bad_data", "execution"}
 _THREADS = "prometheus"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -70,7 +72,7 @@ class QuerySession:
         **_: object,
     ) -> "_Judged":
         """Send a query; the response's `json()` is a success. Raises AnswerError otherwise."""
-        sent = urlencode(params)
+        sent = _encoded(tuple(params.items()))
         target = url.removeprefix(self._origin)
         options: dict[str, Any] = {"headers": {**headers, **self._headers}}
         # To read, no proxy asks for more rights than GET; a long query is too much for an URL.
@@ -102,6 +104,11 @@ class QuerySession:
         trusted = str(self._ca_file) if self._ca_file else None
         secure = cuttable(HTTPSConnection, cutter, _THREADS)
         return secure(host, port, cert_reqs="CERT_REQUIRED", ca_certs=trusted)
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _encoded(params: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(params)
 
 
 class _Judged:
