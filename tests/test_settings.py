@@ -284,6 +284,7 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("max_age: 30s", "max_age: 0s", 'metrics[0].max_age = "0s", must lie within'),
         ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
+        ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
         # words
         ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),
         ("type: total", "type: totals", 'metrics[0].type = "totals", must be one of'),
@@ -299,6 +300,9 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("url: http://prometheus:9090", "url: http://", 'url = "http://", must be an http://'),
         ("url: http://prometheus:9090", "url: http://x:99999", "must be an http://"),
         ("url: http://prometheus:9090", "url: http://x/?a=b", "must be an http://"),
+        ("stats_url: http", "stats_url: https", "must be an http:// address, or empty"),
+        ('gateway_stats_url: ""', "gateway_stats_url: x:8404", "targets[0].gateway_stats_url = "),
+        ("gateway_backend: ollama", "gateway_backend: a b", 'gateway_backend = "a b", must be a'),
         # shapes
         ("name: cpu_to_limit", "name: queue_depth", "stands twice, names must be distinct"),
         (

@@ -86,6 +86,11 @@ class Gateway:
         """Return `host:port` of /metrics, /stats and /healthz."""
         return f"{LOOPBACK}:{self._settings.stats_port}"
 
+    @property
+    def statistics_url(self) -> str:
+        """Return where the autoscaler asks how busy each replica is."""
+        return f"http://{self.stats_address}/stats;csv"
+
     async def start(self) -> None:
         """Start it and wait until it listens. Raises SandboxError."""
         self._starts += 1
@@ -124,9 +129,7 @@ class Gateway:
     async def slots(self, session: aiohttp.ClientSession) -> Slots | None:
         """Ask for the present queue and slots; None where it does not answer."""
         try:
-            async with session.get(
-                f"http://{self.stats_address}/stats;csv", timeout=_REQUEST
-            ) as answer:
+            async with session.get(self.statistics_url, timeout=_REQUEST) as answer:
                 return read_slots(await answer.text())
         except (aiohttp.ClientError, TimeoutError):
             return None

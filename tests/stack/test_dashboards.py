@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.adapters.cycle_view import STAGES
-from autoscaler.adapters.telemetry import QUALITIES, Metrics
+from autoscaler.adapters.gauges import QUALITIES
+from autoscaler.adapters.telemetry import Metrics
 from autoscaler.decision.words import Reason, Stage
 from tests.cycles import report_of
 from tests.stack.boards import BOARDS, FILES, Json, expressions, panels, queried, targets
