@@ -31,8 +31,18 @@ COMBINATIONS = {
     "minikube, openai": Combination("minikube", ("openai",)),
     "minikube, ingress": Combination("minikube", ("ingress",)),
     "minikube, models-on-host": Combination("minikube", ("models-on-host",)),
+    "minikube, restart-stuck": Combination("minikube", ("restart-stuck",)),
     "minikube, all": Combination(
-        "minikube", ("openai", "gpu-nvidia", "ingress", "gateway-api", "api-key", "models-on-host")
+        "minikube",
+        (
+            "openai",
+            "gpu-nvidia",
+            "ingress",
+            "gateway-api",
+            "api-key",
+            "models-on-host",
+            "restart-stuck",
+        ),
     ),
     "cluster, gateway-api": Combination("cluster", ("gateway-api",)),
     "cluster, gpu-nvidia, api-key": Combination("cluster", ("gpu-nvidia", "api-key")),
