@@ -32,6 +32,7 @@ COMBINATIONS = {
     "minikube, ingress": Combination("minikube", ("ingress",)),
     "minikube, scale-to-zero": Combination("minikube", ("scale-to-zero",)),
     "minikube, models-on-host": Combination("minikube", ("models-on-host",)),
+    "minikube, restart-stuck": Combination("minikube", ("restart-stuck",)),
     "minikube, all": Combination(
         "minikube",
         (
@@ -42,6 +43,7 @@ COMBINATIONS = {
             "api-key",
             "models-on-host",
             "scale-to-zero",
+            "restart-stuck",
         ),
     ),
     "cluster, gateway-api": Combination("cluster", ("gateway-api",)),
