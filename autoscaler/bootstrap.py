@@ -8,6 +8,7 @@ from typing import TextIO
 
 from autoscaler import __version__
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.cycle_view import Views
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard
 from autoscaler.adapters.kubernetes import (
     ApiClient,
@@ -43,7 +44,8 @@ def build(settings: Settings, out: TextIO, *, dry_run: bool = False) -> Daemon:
     names = [target.name for target in settings.targets]
     heart = Heart(clock, names, patience(settings.interval))
     board = StatusBoard(__version__)
-    reporters: tuple[Reporter, ...] = (log, metrics, board, *_records(settings, log), heart)
+    views = Views(log, metrics, board)
+    reporters: tuple[Reporter, ...] = (views, *_records(settings, log), heart)
 
     source = metric_source(settings.prometheus)
     client = kubernetes_client(settings.kubernetes)

@@ -13,7 +13,7 @@ from autoscaler.adapters.promql import check_query
 from tests.adapters.prometheus_server import binary
 from tests.stack.builds import ROOT
 from tests.stack.cases import CASES
-from tests.stack.rules import AT, FILES, INTERVAL, PROMETHEUS, groups, rules
+from tests.stack.rules import FILES, PROMETHEUS, groups, rules
 
 ALERTS, RECORDS = rules("alert"), rules("record")
 RUNBOOK = "docs/runbook.md"
@@ -156,11 +156,11 @@ def _unit_test(case):
     if case.fires is not None:
         told = labels | ALERTS[case.alert]["labels"] | case.fires
         expected = [{"labels": f"ALERTS{_labels(told)}", "value": 1}]
-    test = _test(case.given, f"ALERTS{_labels(labels)}", expected)
+    test = _test(case.given, f"ALERTS{_labels(labels)}", expected, case.interval, case.at)
     return {"name": f"{case.alert}: {case.when}", **test}
 
 
-def _test(given, query, expected, interval=INTERVAL, at=AT):
+def _test(given, query, expected, interval, at):
     return {
         "interval": interval,
         "input_series": [{"series": key, "values": values} for key, values in given.items()],
