@@ -1,5 +1,6 @@
 """What must have come of a scenario, checked against what did; and how to spoil it."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -14,10 +15,13 @@ from tests.scenarios.reading import Scenario, ScenarioError, Stretch, listed
 
 def faults(scenario: Scenario, played: list[Played]) -> list[str]:
     """Return everything that is not as the file says."""
+    lines = defaultdict(list)
+    for cycle in played:
+        lines[cycle.line].append(cycle)
     told = []
     for stretch in scenario.stretches:
-        cycles = [cycle for cycle in played if cycle.line == stretch.number]
-        told += [f"line {stretch.number}: {fault}" for fault in _line_faults(stretch, cycles)]
+        found = _line_faults(stretch, lines[stretch.number])
+        told += [f"line {stretch.number}: {fault}" for fault in found]
     return told + [f"overall: {fault}" for fault in _overall_faults(scenario.overall, played)]
 
 

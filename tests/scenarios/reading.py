@@ -201,9 +201,9 @@ def _merged(base: Any, change: Any) -> Any:
     return base | {key: _merged(base.get(key), value) for key, value in change.items()}
 
 
-def _wish(wish: str) -> str:
-    _need(bool(_WISH.fullmatch(wish)), f"{wish}: must be project#number")
-    return wish
+def _wish(wish: Any) -> str:
+    _need(_WISH.fullmatch(str(wish)) is not None, f"{wish}: must be project#number")
+    return str(wish)
 
 
 def _time(said: Any, start: datetime) -> datetime:
