@@ -105,7 +105,9 @@ def _trail(cycle: Played) -> str:
 # --- spoiling -----------------------------------------------------------------------------------
 
 
-def spoiled(scenario: Scenario, played: list[Played]) -> Iterator[tuple[str, Scenario, list[Played]]]:
+def spoiled(
+    scenario: Scenario, played: list[Played]
+) -> Iterator[tuple[str, Scenario, list[Played]]]:
     """Yield the scenario with each of its expectations made wrong in turn."""
     for nth, stretch in enumerate(scenario.stretches):
         for key, wanted in stretch.then.items():
@@ -130,7 +132,9 @@ def _wrong(key: str, wanted: Any, played: list[Played], stretch: Stretch) -> Any
     if key == "no_step":  # one that is there
         steps = [s for p in played if p.line == stretch.number for s in p.verdict.steps]
         if not steps:
-            raise ScenarioError(f"line {stretch.number}: there is no step that no_step could forbid")
+            raise ScenarioError(
+                f"line {stretch.number}: there is no step that no_step could forbid"
+            )
         return {"stage": steps[0].stage, "reason": steps[0].reason}
     if key == "to":
         return wanted + 1 if isinstance(wanted, int) else [*wanted, wanted[-1] + 1]

@@ -104,7 +104,7 @@ def read_scenario(path: Path) -> Scenario:
 
 def _stretches(data: Mapping[str, Any], start: datetime, metrics: set[str]) -> Iterator[Stretch]:
     every = _span(data["every"]) if "every" in data else EVERY
-    said: dict[str, Any] = {name: _UNSEEN for name in metrics}
+    said: dict[str, Any] = dict.fromkeys(metrics, _UNSEEN)
     pods: Any = None
     last: datetime | None = None
     for number, line in enumerate(data.get("lines", []), start=1):

@@ -12,6 +12,7 @@ import pytest
 
 from autoscaler.decision.decide import decide
 from autoscaler.decision.record import Record, from_json
+from tests.scenarios import reading
 from tests.scenarios.expecting import faults, spoiled
 from tests.scenarios.playing import (
     Played,
@@ -21,7 +22,6 @@ from tests.scenarios.playing import (
     run_command,
     write_configuration,
 )
-from tests.scenarios import reading
 from tests.scenarios.reading import FOLDER, Scenario, ScenarioError, files
 
 FILES = files()
@@ -128,7 +128,8 @@ def test_a_process_of_its_own_says_the_same(run, tmp_path):
 
 def wish_rows():
     """Return number, wishes and proof of each row of the README's table."""
-    rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+) \|$", (FOLDER / "README.md").read_text(), re.M)
+    text = (FOLDER / "README.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+) \|$", text, re.MULTILINE)
     return [(int(number), wishes, proof) for number, wishes, proof in rows]
 
 
