@@ -2,7 +2,7 @@
 
 from autoscaler.decision.model import Pod
 from autoscaler.decision.victims import choose_victims
-from autoscaler.decision.words import PodPhase
+from autoscaler.decision.words import PodPhase, Reason, Stage
 from tests.decision.build import Story, at, policy, running, seen
 
 BUSY = Pod(name="busy", created=at(-10), in_flight=2)
@@ -40,3 +40,45 @@ def test_without_pods_nobody_is_named():
     """The decision stands all the same."""
     decision = Story(policy(), current=3).cycle(0, queue=0.8).decision
     assert (decision.to, decision.victims) == (1, ())
+
+
+def shrink(*pods, queue=0.8, current=3):
+    """Return the step that names the victims of a shrink to one."""
+    step = Story(policy(), current=current).cycle(0, queue=queue, pods=pods).steps[-1]
+    assert (step.stage, step.from_, step.to) == (Stage.VICTIMS, 1, 1)
+    return step
+
+
+def test_a_shrink_tells_who_goes_and_with_how_many_requests():
+    """The decision's reason, where it was chosen by them."""
+    step = shrink(BUSY, IDLE_OLD, IDLE_YOUNG)
+    assert step.reason is Reason.BELOW_TARGET
+    assert step.detail == "idle-young (0 in flight), idle-old (0 in flight)"
+
+
+def test_a_shrink_that_knows_no_requests_says_that_it_chose_blindly():
+    """One that nobody could ask is enough."""
+    step = shrink(BUSY, IDLE_OLD, UNASKED)
+    assert step.reason is Reason.VICTIMS_UNKNOWN
+    assert step.detail == "chosen blindly: idle-old (0 in flight), busy (2 in flight)"
+    assert shrink(*running("a", "b", "c")).detail == "chosen blindly: a, b"
+
+
+def test_a_shrink_without_known_pods_is_blind_too():
+    """Kubernetes chooses."""
+    step = Story(policy(), current=3).cycle(0, queue=0.8).steps[-1]
+    assert step.reason is Reason.VICTIMS_UNKNOWN
+    assert step.detail == "chosen blindly: the pods are not known"
+
+
+def test_who_serves_nothing_is_not_chosen_blindly():
+    """No request can be lost with them, whoever else could not be asked."""
+    step = shrink(UNASKED, WARMING, STARTING)
+    assert step.reason is Reason.BELOW_TARGET
+    assert step.detail == "starting (Pending), warming (not ready)"
+
+
+def test_pods_that_are_no_candidates_need_not_be_known():
+    """Only who serves matters."""
+    step = shrink(BUSY, IDLE_OLD, Pod(name="going", deleting=True), WARMING)
+    assert step.reason is Reason.BELOW_TARGET
