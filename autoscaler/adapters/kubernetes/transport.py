@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kubernetes.client.rest import RESTClientObject, RESTResponse
+from urllib3 import HTTPResponse
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
@@ -77,6 +78,7 @@ class BoundedRest(RESTClientObject):
 
 
 def _read(response: Any) -> RESTResponse:  # noqa: ANN401 - the client's class has loose types
+    """Read all of an answer, and let both forms of it have that: the client's and the raw one."""
     body = bytearray()
     try:
         for chunk in response.response.stream(_CHUNK_BYTES):
@@ -86,9 +88,12 @@ def _read(response: Any) -> RESTResponse:  # noqa: ANN401 - the client's class h
                 raise AnswerError(f"answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
     finally:
         response.response.close()
-    response.data = bytes(body)
-    answered: RESTResponse = response
-    return answered
+    raw = response.response
+    whole = HTTPResponse(bytes(body), raw.headers, raw.status, reason=raw.reason)
+    answered: Any = RESTResponse(whole)
+    answered.data = bytes(body)  # which the client would take for unread where it is empty
+    read: RESTResponse = answered
+    return read
 
 
 def _is_timeout(error: Exception) -> bool:
