@@ -421,6 +421,7 @@ def test_a_record_from_before_there_were_these_keys_decides_the_same(policy, dat
 @given(policies(), st.data())
 def test_within_tolerance_nothing_moves(policy, data):
     """Every metric whole and its usage ratio in the band, edges included, on fresh state."""
+    policy = replace(policy, schedules=())
     current = data.draw(st.integers(max(1, policy.min_replicas), policy.max_replicas))
     low, high = 1 - policy.scale_down.tolerance, 1 + policy.scale_up.tolerance
     ratio = data.draw(st.floats(low, high))
@@ -446,7 +447,7 @@ def test_within_tolerance_nothing_moves(policy, data):
 def test_a_constant_total_load_never_turns_the_direction_round(policy, load, current, interval):
     """Repeating an observation converges: the number rises or falls, and then stays."""
     metric = Metric(name="m", type=MetricType.TOTAL, target=policy.metrics[0].target)
-    policy = replace(policy, metrics=(metric,))
+    policy = replace(policy, metrics=(metric,), schedules=())
     assume(inside(policy, Observation(now=START, current=current, ready=current, metrics={})))
     state, moves = ScalingState(), []
     for cycle in range(30):
