@@ -72,7 +72,11 @@ def test_a_pod_that_is_replaced_counts_as_replaced_unless_its_line_says_otherwis
 def test_a_shadow_replaces_no_pod():
     """It says what it would have done."""
     given = policy(
-        metrics=(QUEUE, CPU), stuck_after=seconds(10), min_replicas=2, mode=Mode.SHADOW
+        metrics=(QUEUE, CPU),
+        stuck_after=seconds(10),
+        restart_stuck=True,
+        min_replicas=2,
+        mode=Mode.SHADOW,
     )
     assert stuck(given, {})[-1]["outcome"] == "dry-run"
 
