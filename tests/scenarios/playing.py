@@ -17,7 +17,7 @@ from autoscaler.decision.model import Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record, from_json, observation_from_json
 from autoscaler.decision.words import Direction, Mode, WriteResult
 from autoscaler.duration import parse_duration
-from autoscaler.settings import load, to_policy
+from autoscaler.settings import TargetSettings, to_policy
 from tests.scenarios.reading import Scenario, ScenarioError, Stretch
 
 AGE = timedelta(seconds=2)
@@ -48,10 +48,9 @@ def write_configuration(scenario: Scenario, folder: Path) -> Path:
     return path
 
 
-def policy_of(configuration: Path) -> Policy:
-    """Read the policy back."""
-    (target,) = load(configuration, {}).targets
-    return to_policy(target)
+def policy_of(scenario: Scenario) -> Policy:
+    """Return the policy that the target's settings make."""
+    return to_policy(TargetSettings.model_validate(dict(scenario.target)))
 
 
 def play(scenario: Scenario, policy: Policy) -> list[Played]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,8 @@ def read_scenario(path: Path) -> Scenario:
     data = read_yaml(path)
     _known(data, _FILE_KEYS, path.name)
     _need(("lines" in data) != ("refused" in data), f"{path.name}: either lines or refused")
-    target = _merged(read_yaml(DEFAULT), data.get("target", {}))
-    for metric in target["metrics"]:
-        metric.setdefault("query", f"sum({metric['name']})")
+    target = _merged(_default(), data.get("target", {}))
+    target["metrics"] = [{"query": f"sum({m['name']})"} | m for m in target["metrics"]]
     title = data.get("title", "")
     _need(title.endswith("."), f"{path.name}: title must be a sentence")
     start = _time(data.get("start", START), START)
@@ -100,6 +100,11 @@ def read_scenario(path: Path) -> Scenario:
         stretches=tuple(_stretches(data, start, {metric["name"] for metric in target["metrics"]})),
         overall=_overall(data.get("overall", {})),
     )
+
+
+@cache
+def _default() -> Mapping[str, Any]:
+    return read_yaml(DEFAULT)
 
 
 def _stretches(data: Mapping[str, Any], start: datetime, metrics: set[str]) -> Iterator[Stretch]:

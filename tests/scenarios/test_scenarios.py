@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     def run(path: Path) -> Run:
         scenario = read_scenario(path)
         configuration = write_configuration(scenario, tmp_path_factory.mktemp(path.stem))
-        played = play(scenario, policy_of(configuration))
+        played = play(scenario, policy_of(scenario))
         return Run(scenario, played, run_command(scenario, configuration, played))
 
     return run
@@ -227,15 +227,15 @@ def test_a_file_that_does_not_say_what_it_seems_to_is_refused(written, text, tol
         "to: 2, reason: WithinTolerance, no_step: {stage: tolerance}",
     ],
 )
-def test_a_wrong_expectation_fails(written, tmp_path, then):
+def test_a_wrong_expectation_fails(written, then):
     """Each kind of expectation, in a file that is fine otherwise."""
     scenario = written(GOOD.replace("to: 2, reason: WithinTolerance", then))
-    played = play(scenario, policy_of(write_configuration(scenario, tmp_path)))
+    played = play(scenario, policy_of(scenario))
     (fault,) = faults(scenario, played)
     assert fault.startswith("line 1: ")
 
 
-def test_replicas_follow_the_decisions(written, tmp_path):
+def test_replicas_follow_the_decisions(written):
     """The next cycle's current is what was decided, unless the write failed or the line says so."""
     scenario = written(
         "lines:\n"
@@ -244,6 +244,6 @@ def test_replicas_follow_the_decisions(written, tmp_path):
         "- {at: 30s, queue_depth: 4, then: {to: 4, reason: WithinTolerance}}\n"
         "- {at: 45s, current: 3, then: {to: 4, reason: AboveTarget}}\n"
     )
-    played = play(scenario, policy_of(write_configuration(scenario, tmp_path)))
+    played = play(scenario, policy_of(scenario))
     assert faults(scenario, played) == []
     assert [cycle.observation["current"] for cycle in played] == [2, 4, 4, 3]
