@@ -107,8 +107,7 @@ class Daemon:
         latest = self._clock.now()
         while True:
             taken = signal.sigtimedwait(_STOP, _LATEST_GLANCE)
-            # Frozen until the wait was over, it is told of a signal that has no number.
-            if taken and taken.si_signo:
+            if taken:
                 return signal.Signals(taken.si_signo).name
             now = self._clock.now()
             if now < latest:
