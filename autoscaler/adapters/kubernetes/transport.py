@@ -1,14 +1,9 @@
 """The official client's transport, bounded: in time for a call as a whole, in size for its answer.
 
-Each call has a thread and a connection of its own. The caller waits for the thread for as long as
-the call may take, and then the connection is cut, which ends the thread as well. One that has no
-connection yet ends by itself, when name lookup, connection and handshake run into their own
-timeouts, and sends nothing any more. (Only a proxy that dribbles before its tunnel stands keeps
-the thread for as long as it does so; the caller goes on in time all the same.)
+Reads go over connections that are kept. A write gets a connection of its own, so that a failure
+tells whether anything can have been written: where no connection came about, nothing was.
 """
 
-import threading
-from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +12,13 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
+from autoscaler.adapters.channels import Channel, Channels, NoTurnError
 from autoscaler.adapters.cutter import Cutter, make_cuttable
 
 MAX_ANSWER_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**16
+_REPEATABLE = {"GET", "HEAD"}
+_LONGEST_SECONDS = 60.0
 
 
 class AnswerError(Exception):
@@ -32,7 +30,11 @@ class NotSentError(Exception):
 
 
 class BoundedRest(RESTClientObject):
-    """Stands in for the client's own transport."""
+    """Stands in for the client's own transport. All calls share its places, and wait for one."""
+
+    def __init__(self, configuration: Any) -> None:  # noqa: ANN401 - the client's has loose types
+        super().__init__(configuration)
+        self._channels = Channels(self._open)
 
     # The client names all arguments but the first two.
     def request(  # type: ignore[override]
@@ -47,34 +49,35 @@ class BoundedRest(RESTClientObject):
 
         Raises NotSentError, AnswerError, or what the client's own transport raises.
         """
-        rest: Any = RESTClientObject(self.configuration)
-        cutter = Cutter()
-        make_cuttable(rest.pool_manager.connection_from_url(url), cutter)
-        answer: Future[RESTResponse] = Future()
+        seconds = _request_timeout or _LONGEST_SECONDS
 
-        def work() -> None:
+        def work(channel: Channel[RESTClientObject], left: float) -> RESTResponse:
             try:
-                limit = {"_request_timeout": _request_timeout}
-                answer.set_result(_read(rest.request(method, url, **options, **limit)))
-            except Exception as error:  # noqa: BLE001 - the caller's to judge
-                answer.set_exception(error)
-            finally:
-                rest.close()
+                limit = {"_request_timeout": left}
+                answer = channel.client.request(method, url, **options, **limit)
+                channel.has_heard = True
+                whole = _read(answer)
+                channel.insist()
+            except Exception as error:
+                is_late = channel.is_cut or _is_timeout(error)
+                told = AnswerError(f"no answer within {seconds:g}s") if is_late else error
+                if not channel.has_connected:
+                    raise NotSentError(f"no connection to {_host(url)}") from told
+                if is_late:
+                    raise told from error
+                raise
+            return whole
 
-        threading.Thread(target=work, name="kubernetes", daemon=True).start()
         try:
-            return answer.result(_request_timeout)
-        except Exception as error:
-            cutter.cut()  # from here on nothing more is sent
-            is_late = _is_timeout(error)
-            told = AnswerError(f"no answer within {_request_timeout:g}s") if is_late else error
-            if not cutter.has_watched:
-                raise NotSentError(f"no connection to {_host(url)}") from told
-            if is_late:
-                raise told from error
-            raise
-        finally:
-            cutter.cut()
+            return self._channels.call(seconds, work, repeatable=method in _REPEATABLE)
+        except NoTurnError as error:
+            raise NotSentError(f"nothing sent to {_host(url)}") from AnswerError(str(error))
+
+    def _open(self, cutter: Cutter) -> RESTClientObject:
+        rest = RESTClientObject(self.configuration)
+        pool = rest.pool_manager.connection_from_url(self.configuration.host)
+        make_cuttable(pool, cutter, "kubernetes")
+        return rest
 
 
 def _read(response: Any) -> RESTResponse:  # noqa: ANN401 - the client's class has loose types
