@@ -56,7 +56,7 @@ class Lease:
     claim: Claim
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """As it has to be written again."""
-    acquired: str | None = None
+    acquired: datetime | None = None
     """Since when it is held."""
 
 
@@ -103,11 +103,11 @@ class LeaseClient(DeploymentClient):
         metadata = dict(over.metadata) if over else {}
         annotations = {**(metadata.get("annotations") or {}), STATE: claim.state}
         is_ours = over is not None and over.claim.holder == claim.holder
-        acquired = (over.acquired if over and is_ours else None) or _micro_time(now)
+        acquired = (over.acquired if over and is_ours else None) or now
         spec = {
             "holderIdentity": claim.holder,
             "leaseDurationSeconds": int(claim.duration.total_seconds()),
-            "acquireTime": None if claim.given_back else acquired,
+            "acquireTime": None if claim.given_back else _micro_time(acquired),
             "renewTime": _micro_time(now),
             "leaseTransitions": claim.transitions,
         }
@@ -138,7 +138,7 @@ class LeaseClient(DeploymentClient):
             version=need(metadata.get("resourceVersion")),
             claim=claim,
             metadata=metadata,
-            acquired=_micro_time(acquired) if acquired else None,
+            acquired=acquired,
         )
 
 
@@ -150,6 +150,6 @@ def own_namespace(file: Path = _NAMESPACE) -> str:
         return ""
 
 
-def _micro_time(at: datetime) -> str:
-    """Write a time with all six digits: without them the API takes it for no MicroTime."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _micro_time(at: datetime) -> datetime:
+    """Return a time that the client writes with six digits, else the API takes it for none."""
+    return at.replace(microsecond=at.microsecond or 1)
