@@ -118,6 +118,7 @@ class World:
             return self.kubernetes_status, _status(self.kubernetes_status)
         answers = {
             "selfsubjectaccessreviews": self._allow,
+            "events": lambda body: (201, json.loads(body)),
             "horizontalpodautoscalers": lambda _: (200, {"items": []}),
             "pods": lambda _: (200, {"items": [_pod(n) for n in range(self.replicas)]}),
             "scale": lambda body: self._scale(json.loads(body)),
@@ -234,8 +235,10 @@ def _kubeconfig(url):
 
 CONFIGURATION = """
 interval: 100ms
+gateway: {stats_url: ""}
 http: {host: 127.0.0.1, port: 0}
 log: {format: json}
+leadership: {enabled: false}
 targets:
   - namespace: llm
     deployment: ollama
@@ -257,14 +260,17 @@ def environment(world, **more):
 class DaemonProcess:
     """`python -m autoscaler run` as an operator starts it."""
 
-    def __init__(self, world, *arguments, configuration=CONFIGURATION, config=None, **environ):
+    def __init__(
+        self, world, *arguments, configuration=CONFIGURATION, config=None, without=(), **environ
+    ):
         if config is None:
             config = world.folder / "autoscaler.yaml"
             config.write_text(configuration)
         command = [sys.executable, "-m", "autoscaler", "run", "--config", str(config), *arguments]
+        given = environment(world, **environ)
         self.process = subprocess.Popen(
             command,
-            env=environment(world, **environ),
+            env={key: value for key, value in given.items() if key not in without},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

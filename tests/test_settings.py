@@ -393,6 +393,7 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
         ("idle_period: 10m", "idle_period: 0s", 'idle_period = "0s", must lie within 1s..7d'),
         ("stuck_after: 5m", "stuck_after: 2d", 'stuck_after = "2d", must lie within 0s..1d'),
+        ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
         # words
         ("restart_stuck: false", "restart_stuck: 1", "restart_stuck = 1, must be true or false"),
         ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),
@@ -409,6 +410,9 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("url: http://prometheus:9090", "url: http://", 'url = "http://", must be an http://'),
         ("url: http://prometheus:9090", "url: http://x:99999", "must be an http://"),
         ("url: http://prometheus:9090", "url: http://x/?a=b", "must be an http://"),
+        ("stats_url: http", "stats_url: https", "must be an http:// address, or empty"),
+        ('gateway_stats_url: ""', "gateway_stats_url: x:8404", "targets[0].gateway_stats_url = "),
+        ("gateway_backend: ollama", "gateway_backend: a b", 'gateway_backend = "a b", must be a'),
         # shapes
         ("name: cpu_to_limit", "name: queue_depth", "stands twice, names must be distinct"),
         (

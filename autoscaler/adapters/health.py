@@ -35,6 +35,10 @@ class Heart:
         for target in targets:
             self.expect(target)
 
+    def allow(self, limit: timedelta) -> None:
+        """Wait for so long from now on."""
+        self._limit = limit.total_seconds()
+
     def expect(self, target: str) -> None:
         """Begin to wait for a target's cycles."""
         with self._lock:

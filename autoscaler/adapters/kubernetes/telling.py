@@ -49,6 +49,11 @@ def tell_config(error: Exception) -> str:
     return "is not a kubeconfig"
 
 
+def printable(told: str, most: int) -> str:
+    """Return a foreign text as part of a line: nothing in it ends the line or moves a cursor."""
+    return "".join(each if each.isprintable() else "?" for each in told[:most])
+
+
 def has_causes(error: Exception) -> bool:
     """Tell whether a refusal names the fields that it is about."""
     details = _status_of(error).get("details")
@@ -105,4 +110,4 @@ def _named(error: Exception) -> str:
 
 
 def _one_line(told: object) -> str:
-    return " ".join(str(told).split())[:_SHOWN_CHARACTERS]
+    return printable(" ".join(str(told).split()), _SHOWN_CHARACTERS)
