@@ -13,8 +13,8 @@ from datetime import datetime
 from autoscaler.adapters.kubernetes.annotations import cost_before, is_marked, pause_of
 from autoscaler.adapters.kubernetes.answers import Object, needed, objects, part, texts, time
 from autoscaler.adapters.kubernetes.client import FIELD_MANAGER
-from autoscaler.adapters.kubernetes.telling import printable
 from autoscaler.adapters.kubernetes.transport import AnswerError
+from autoscaler.adapters.lines import printable
 from autoscaler.decision.model import Pod
 from autoscaler.decision.words import PodPhase
 from autoscaler.ports import LastWriter, TargetState
@@ -174,7 +174,7 @@ def _writer(metadata: Object) -> LastWriter | None:
         for entry in objects(metadata, "managedFields")
         if _has_replicas(entry)
         if (at := time(entry, "time")) is not None
-        for manager in [printable(part(entry, "manager", str) or "unknown", _LONGEST_MANAGER)]
+        for manager in [printable((part(entry, "manager", str) or "unknown")[:_LONGEST_MANAGER])]
     ]
     return max(writers, key=_newest, default=None)
 
