@@ -391,9 +391,9 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("max_age: 30s", "max_age: 0s", 'metrics[0].max_age = "0s", must lie within'),
         ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
-        ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
         ("idle_period: 10m", "idle_period: 0s", 'idle_period = "0s", must lie within 1s..7d'),
         ("stuck_after: 5m", "stuck_after: 2d", 'stuck_after = "2d", must lie within 0s..1d'),
+        ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
         # words
         ("restart_stuck: false", "restart_stuck: 1", "restart_stuck = 1, must be true or false"),
         ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),

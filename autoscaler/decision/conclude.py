@@ -19,10 +19,11 @@ def conclude(cycle: Cycle, steps: tuple[Step, ...]) -> tuple[Decision, tuple[Ste
         return hold, steps
     direction = Direction.UP if to > current else Direction.DOWN
     reason = _move_reason(current, to, steps)
-    victims = choose_victims(cycle.observation, current - to, cycle.stuck)
+    names: tuple[str, ...] = ()
     if direction is Direction.DOWN:
+        victims = choose_victims(cycle.observation, to, cycle.stuck)
+        names = tuple(pod.name for pod in victims)
         steps = (*steps, tell_victims(cycle, to, reason, victims))
-    names = tuple(pod.name for pod in victims)
     move = Decision(from_=current, to=to, direction=direction, reason=reason, victims=names)
     return move, steps
 

@@ -10,18 +10,16 @@ from autoscaler.decision.words import FINISHED, PodPhase, Reason, Stage
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
-def choose_victims(
-    observation: Observation, count: int, stuck: Sequence[str] = ()
-) -> tuple[Pod, ...]:
-    """Rank by: not running, not ready, stuck, fewest requests in flight, youngest; then by name.
+def choose_victims(observation: Observation, to: int, stuck: Sequence[str] = ()) -> tuple[Pod, ...]:
+    """Choose who goes, so that `to` pods stay.
 
-    Requests in flight that nobody could tell rank behind any known number. Pods that are
-    already going, and finished ones, are no candidates.
+    Rank by: not running, not ready, stuck, fewest requests in flight, youngest; then by name.
+    Requests in flight that nobody could tell rank behind any known number. Pods that are already
+    going, and finished ones, are no candidates. Counted are the pods, not the replicas: of an
+    earlier change some may still be there, or not be there yet.
     """
-    if count <= 0:
-        return ()
     ranked = sorted(_candidates(observation), key=lambda pod: _rank(pod, stuck))
-    return tuple(ranked[:count])
+    return tuple(ranked[: max(0, len(ranked) - to)])
 
 
 def tell_victims(cycle: Cycle, number: int, reason: Reason, victims: Sequence[Pod]) -> Step:
@@ -33,7 +31,9 @@ def tell_victims(cycle: Cycle, number: int, reason: Reason, victims: Sequence[Po
     unknown = any(pod.in_flight is None for pod in _candidates(cycle.observation) if _serves(pod))
     blind = unknown and any(_serves(pod) and pod.name not in cycle.stuck for pod in victims)
     detail = f"chosen blindly: {names}" if blind else names
-    if not victims:
+    if not victims and _candidates(cycle.observation):
+        detail = "no pod has to go"
+    elif not victims:
         blind, detail = True, "chosen blindly: the pods are not known"
     return Step(
         stage=Stage.VICTIMS,

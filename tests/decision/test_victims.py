@@ -18,7 +18,7 @@ DONE = Pod(name="done", phase=PodPhase.SUCCEEDED, ready=False)
 def test_not_running_then_not_ready_then_least_in_flight_then_youngest():
     """The whole order; pods that are going or done are not in it."""
     pods = (BUSY, IDLE_OLD, UNASKED, GOING, WARMING, IDLE_YOUNG, DONE, STARTING)
-    order = choose_victims(seen(6, pods=pods), 10)
+    order = choose_victims(seen(6, pods=pods), 0)
     assert [pod.name for pod in order] == [
         "starting",
         "warming",
@@ -34,6 +34,16 @@ def test_only_a_decision_that_shrinks_names_victims():
     story = Story(policy(), current=3)
     assert story.cycle(0, queue=2.4, pods=running("a", "b", "c")).decision.victims == ()
     assert len(story.cycle(1, queue=0.8, pods=running("a", "b", "c")).decision.victims) == 2
+
+
+def test_the_pods_are_counted_not_the_replicas():
+    """An earlier shrinking is not over yet, or an earlier growing not begun."""
+    more = Story(policy(), current=3).cycle(0, queue=1.6, pods=running("a", "b", "c", "d"))
+    assert (more.decision.to, more.decision.victims) == (2, ("a", "b"))
+    fewer = Story(policy(), current=4).cycle(0, queue=1.6, pods=running("a", "b"))
+    assert (fewer.decision.to, fewer.decision.victims) == (2, ())
+    assert fewer.steps[-1].detail == "no pod has to go"
+    assert fewer.steps[-1].reason is Reason.BELOW_TARGET
 
 
 def test_without_pods_nobody_is_named():
