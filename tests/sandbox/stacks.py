@@ -98,6 +98,8 @@ async def small_stack(
 ) -> AsyncIterator[SmallStack]:
     """Run it with the shipped configuration, in which `policy` changes keys of the target.
 
+    The daemon has had its first cycle.
+
     Without `gateway` the daemon is told of no statistics that it could ask.
     """
     settings = load(_changed(directory, policy), {})
@@ -155,6 +157,7 @@ async def small_stack(
         lane.cluster.on_change(stack.note_wanted)
         ending.push_async_callback(stack.kill_daemon)
         await stack.start_daemon()
+        await stack.until(lambda: bool(stack.log.read()), "the first cycle")
         yield stack
 
 
