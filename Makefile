@@ -76,8 +76,12 @@ check: setup system tools ## format, lint, types, import contracts, tests, cover
 	$(BIN)/pytest -n 3 -q --ignore=tests/decision
 	$(MAKE) --no-print-directory test-newest
 
-bench: setup ## time the decision (decisions and records per second)
+bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch (ROUNDS= CYCLES= ARRIVALS=)
 	@$(BIN)/python bench/decide.py
+	echo
+	$(BIN)/python bench/many.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CYCLES),--cycles $(CYCLES))
+	echo
+	$(BIN)/python bench/react.py $(if $(ARRIVALS),--arrivals $(ARRIVALS))
 
 image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker or buildah)
 	@builder=$$(command -v podman || command -v docker || command -v buildah || true)

@@ -68,7 +68,7 @@ _CONTAINER = {
         {"name": "OLLAMA_NUM_PARALLEL", "value": "1"},
         {"name": "OLLAMA_KEEP_ALIVE", "value": "-1"},
         {"name": "OLLAMA_MODELS", "value": "/models"},
-        {"name": "HOME", "value": "/tmp"},
+        {"name": "HOME", "value": "/scratch"},
     ],
     "resources": {
         "limits": {"cpu": "2", "memory": "6Gi"},
@@ -76,7 +76,7 @@ _CONTAINER = {
     },
     "volumeMounts": [
         {"name": "models", "readOnly": True, "mountPath": "/models"},
-        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "scratch", "mountPath": "/scratch"},
     ],
     "livenessProbe": _PROBE,
     "readinessProbe": _PROBE,
@@ -94,7 +94,7 @@ _CONTAINER = {
 _POD_SPEC = {
     "volumes": [
         {"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "scratch", "emptyDir": {}},
     ],
     "containers": [_CONTAINER],
     "restartPolicy": "Always",
@@ -298,7 +298,7 @@ def exported(loads: dict[str, float], replicas: int) -> Iterator[str]:
     for name, load in loads.items():
         yield f'haproxy_backend_current_sessions{{proxy="{name}"}} {load}'
         for number in range(replicas):
-            labels = f'namespace="llm",pod="{pod_name(name, number)}"'
+            labels = f'namespace="{name}",pod="{pod_name(name, number)}"'
             cgroup = f'{labels},container="",image=""'
             yield f"container_cpu_usage_seconds_total{{{cgroup}}} {1.2 * time.monotonic():.3f}"
             limit = f'{labels},container="ollama",resource="cpu"'

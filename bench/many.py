@@ -53,7 +53,7 @@ def measure(targets: int, interval: str, rounds: int, *, real: bool = False) -> 
             for number in range(targets):
                 stage.get(f"{api}/load/{stage.name_of(number)}/{0.75 * PODS}")
             prometheus = open_.enter_context(stage.prometheus(folder, api))
-            time.sleep(3 * stage.SCRAPE_SECONDS)
+            time.sleep(stage.SETTLE_SECONDS)
         daemon = open_.enter_context(stage.daemon(folder, api, prometheus, targets, interval))
         address = next(e["http"] for e in events(daemon) if e["event"] == "started")
         time.sleep(1.5 * seconds)
@@ -86,7 +86,7 @@ def events(daemon: stage.Child) -> Iterator[dict[str, str]]:
 def table(rounds: int) -> None:
     """Print a row per size."""
     print(
-        "one daemon on one core, shipped metrics, 3 pods each; processor time of the whole process\n"
+        "one daemon on one core, shipped metrics, 3 pods each; CPU: of the whole process\n"
         f"{'targets':>8} {'interval':>8} {'cycles':>7} {'p50':>8} {'p99':>8} {'CPU/cycle':>10} "
         f"{'CPU/round':>10} {'of a core':>9} {'memory':>9} {'/metrics':>9}"
     )
@@ -113,10 +113,11 @@ def memory(cycles: int, targets: int) -> None:
         folder = Path(name)
         config = stage.configuration(folder, targets)
         environ = stage.environment(folder, api, api)
+        environ["AUTOSCALER_LEADERSHIP__ENABLED"] = "false"  # its clock is not ours to move
         command = (sys.executable, script, str(config), str(cycles))
         with stage.running(*command, cores=stage.DAEMONS_CORE, environ=environ) as child:
             print(f"\nmemory of {targets:,} targets over {cycles:,} cycles of each:", flush=True)
-            for line in iter(child.line, "end\n"):
+            for line in iter(child.line, ""):
                 print(line, end="", flush=True)
 
 

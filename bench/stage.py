@@ -21,11 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
 DAEMONS_CORE, OTHER_CORES = {CORES[0]}, set(CORES[1:]) or {CORES[0]}
 SCRAPE_SECONDS = 2
+SETTLE_SECONDS = 12.0
+"""Prometheus begins to scrape 5 s after its start, and a rate needs two samples."""
 _PATIENCE = 60.0
 
 # As it is shipped, for a Deployment of another name.
 _QUEUE = 'sum(haproxy_backend_current_sessions{{proxy="{name}"}})'
-_PODS = 'namespace="llm", pod=~"{name}-[a-z0-9]*[0-9][a-z0-9]*-[a-z0-9]{{5}}"'
+_PODS = 'namespace="{name}", pod=~"{name}-[a-z0-9]*[0-9][a-z0-9]*-[a-z0-9]{{5}}"'
 _CPU = (
     f'max by (pod) (rate(container_cpu_usage_seconds_total{{{{{_PODS}, container="", image=""}}}}'
     "[1m])) / sum by (pod) (max by (pod, container) (kube_pod_container_resource_limits"
@@ -50,7 +52,7 @@ def _target(name: str) -> Mapping[str, Any]:
     queue_depth = {"name": "queue_depth", "query": _QUEUE.format(name=name), "type": "total"}
     cpu = {"name": "cpu_to_limit", "query": _CPU.format(name=name), "type": "pod"}
     metrics = [queue_depth | {"target": 0.8}, cpu | {"target": 0.7, "max_age": "1m"}]
-    return {"namespace": "llm", "deployment": name, "metrics": metrics}
+    return {"namespace": name, "deployment": name, "metrics": metrics}
 
 
 def environment(folder: Path, api: str, prometheus: str) -> dict[str, str]:
@@ -96,15 +98,17 @@ class Child:
         assert self.process.stdout is not None  # noqa: S101 - given by `running`
         for line in self.process.stdout:
             self.lines.put(line)
+        self.lines.put("")
 
     def line(self) -> str:
-        """Return the next line."""
-        return self.lines.get(timeout=_PATIENCE)
+        """Return the next line; empty where there is none any more."""
+        return self.lines.get()
 
     def come(self) -> Iterator[str]:
         """Yield the lines that have come."""
         while not self.lines.empty():
-            yield self.lines.get()
+            if line := self.lines.get():
+                yield line
 
     @property
     def cpu_seconds(self) -> float:
