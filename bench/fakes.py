@@ -293,7 +293,7 @@ def query_of(encoded: str) -> str:
 def exported(loads: dict[str, float], replicas: int) -> Iterator[str]:
     """Write what HAProxy, cAdvisor and kube-state-metrics tell, for the backends that have a load.
 
-    Each pod has used 1.2 of its 2 cores all the time.
+    Each pod has used 1.2 of its 2 cores all the time, and a rule has recorded that.
     """
     for name, load in loads.items():
         yield f'haproxy_backend_current_sessions{{proxy="{name}"}} {load}'
@@ -303,6 +303,7 @@ def exported(loads: dict[str, float], replicas: int) -> Iterator[str]:
             yield f"container_cpu_usage_seconds_total{{{cgroup}}} {1.2 * time.monotonic():.3f}"
             limit = f'{labels},container="ollama",resource="cpu"'
             yield f"kube_pod_container_resource_limits{{{limit}}} 2"
+            yield f"pod:cpu_to_limit:ratio{{{labels}}} 0.6"
 
 
 # --- the gateway's statistics -------------------------------------------------------------------

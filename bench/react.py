@@ -66,7 +66,8 @@ def measure(arrivals: int) -> Sequence[float]:
         for name in names:
             stage.get(f"{api}/load/{name}/{BEFORE}")
         url = open_.enter_context(stage.prometheus(folder, api))
-        open_.enter_context(stage.daemon(folder, api, url, arrivals, "5s"))
+        config = stage.configuration(folder, arrivals)
+        open_.enter_context(stage.daemon(config, stage.environment(folder, api, url)))
         time.sleep(stage.SETTLE_SECONDS)
         if early := list(fakes.come()):
             raise RuntimeError(f"patched before anybody came: {early[0]}")

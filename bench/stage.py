@@ -35,22 +35,29 @@ _CPU = (
 )
 
 
+_RECORDED = 'pod:cpu_to_limit:ratio{{namespace="{name}"}}'
+
+
 def name_of(number: int) -> str:
     """Return the name of a Deployment."""
     return f"ollama-x{number:04d}"
 
 
-def configuration(folder: Path, targets: int) -> Path:
-    """Write the configuration: so many targets with the shipped metrics, the rest by default."""
-    told = {"targets": [_target(name_of(number)) for number in range(targets)]}
+def configuration(folder: Path, targets: int, *, recorded: bool = False) -> Path:
+    """Write the configuration: so many targets with the shipped metrics, the rest by default.
+
+    `recorded`: the use of CPU is read from a series that a rule of Prometheus would record.
+    """
+    cpu = _RECORDED if recorded else _CPU
+    told = {"targets": [_target(name_of(number), cpu) for number in range(targets)]}
     path = folder / "autoscaler.yaml"
     path.write_text(json.dumps(told))  # JSON is YAML
     return path
 
 
-def _target(name: str) -> Mapping[str, Any]:
+def _target(name: str, cpu_query: str) -> Mapping[str, Any]:
     queue_depth = {"name": "queue_depth", "query": _QUEUE.format(name=name), "type": "total"}
-    cpu = {"name": "cpu_to_limit", "query": _CPU.format(name=name), "type": "pod"}
+    cpu = {"name": "cpu_to_limit", "query": cpu_query.format(name=name), "type": "pod"}
     metrics = [queue_depth | {"target": 0.8}, cpu | {"target": 0.7, "max_age": "1m"}]
     return {"namespace": name, "deployment": name, "metrics": metrics}
 
@@ -186,10 +193,8 @@ def prometheus(folder: Path, exporter: str) -> Iterator[str]:
 
 
 @contextmanager
-def daemon(folder: Path, api: str, prometheus: str, targets: int, interval: str) -> Iterator[Child]:
+def daemon(config: Path, environ: Mapping[str, str]) -> Iterator[Child]:
     """Run `autoscaler run` on the daemon's core."""
-    config = configuration(folder, targets)
-    environ = environment(folder, api, prometheus) | {"AUTOSCALER_INTERVAL": interval}
     command = (sys.executable, "-m", "autoscaler", "run", "--config", str(config))
     with running(*command, cores=DAEMONS_CORE, environ=environ) as child:
         yield child
