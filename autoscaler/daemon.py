@@ -88,7 +88,9 @@ class Daemon:
         latest = self._clock.now()
         while True:
             taken = signal.sigtimedwait(_STOP, _GLANCE)
-            if taken:
+            # A process that was stopped meanwhile is told of a signal that there never was, with
+            # whatever number (a bug of CPython's).
+            if taken and taken.si_signo in _STOP:
                 return signal.Signals(taken.si_signo).name
             now = self._clock.now()
             if now < latest:

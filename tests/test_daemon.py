@@ -450,6 +450,19 @@ def test_a_clock_put_back_does_not_put_the_cycles_to_sleep(monkeypatch):
     assert ran.is_set()
 
 
+def test_a_process_that_was_stopped_goes_on(start):
+    """By SIGSTOP, for longer than a look at the clock; it does not take that for a signal to end."""
+    daemon = start()
+    daemon.wait_cycles(1)
+    for _ in range(3):
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.1)
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_cycles(2)
+    assert daemon.stop() == 0
+    assert daemon.errors == []
+
+
 # --- the port -----------------------------------------------------------------------------------
 
 

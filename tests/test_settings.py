@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoscaler.decision.model import Fallback, Policy
+from autoscaler.decision.model import Fallback, Policy, Schedule
 from autoscaler.decision.model import RatePolicy as Rate
 from autoscaler.decision.words import FallbackBehavior, Mode, PolicyType
 from autoscaler.errors import ConfigError
@@ -125,6 +125,113 @@ def test_a_fallback_reaches_the_policy(write):
     assert fallback == Fallback(behavior=FallbackBehavior.STATIC, replicas=3)
 
 
+def test_idle_and_stuck_reach_the_policy_with_their_defaults(write):
+    """Ten minutes, five minutes, and nobody is replaced unasked."""
+    policy = to_policy(load(write(LEAST), {}).targets[0])
+    assert policy.idle_period == timedelta(minutes=10)
+    assert (policy.stuck_after, policy.restart_stuck) == (timedelta(minutes=5), False)
+    assert policy.schedules == ()
+
+
+def test_a_stuck_time_of_zero_means_never(write):
+    """None in the policy."""
+    text = LEAST + "    stuck_after: 0s\n    restart_stuck: true\n"
+    policy = to_policy(load(write(text), {}).targets[0])
+    assert (policy.stuck_after, policy.restart_stuck) == (None, True)
+
+
+def test_schedules_reach_the_policy(write):
+    """In their order; what is not named stays open."""
+    text = (
+        LEAST
+        + """
+    schedules:
+      - name: office
+        start: 30 7 * * mon-fri
+        end: 0 19 * * mon-fri
+        timezone: Europe/Berlin
+        min_replicas: 4
+      - {name: night, start: 0 22 * * *, end: 0 5 * * *, max_replicas: 3}
+"""
+    )
+    assert to_policy(load(write(text), {}).targets[0]).schedules == (
+        Schedule(
+            name="office",
+            start="30 7 * * mon-fri",
+            end="0 19 * * mon-fri",
+            timezone="Europe/Berlin",
+            min_replicas=4,
+        ),
+        Schedule(name="night", start="0 22 * * *", end="0 5 * * *", max_replicas=3),
+    )
+
+
+def test_zero_replicas_need_a_total_that_may_grow(write):
+    """Without a pod only such a metric can bring them back."""
+    zero = LEAST + "    min_replicas: 0\n"
+    assert load(write(zero), {}).targets[0].min_replicas == 0
+    told = "min_replicas = 0, must be above 0 without a metric of type total that may grow"
+    for changed in (
+        zero.replace("type: total", "type: pod"),
+        zero.replace("target: 0.8", "target: 0.8, use_for: scale_down"),
+    ):
+        assert f"targets[0].{told}" in refusal(write(changed))
+    night = (
+        LEAST.replace("type: total", "type: pod")
+        + """
+    schedules: [{name: night, start: 0 22 * * *, end: 0 5 * * *, min_replicas: 0}]
+"""
+    )
+    assert f"targets[0].schedules[0].{told}" in refusal(write(night))
+
+
+OFFICE = {
+    "name": "office",
+    "start": "30 7 * * mon-fri",
+    "end": "0 19 * * mon-fri",
+    "timezone": "Europe/Berlin",
+    "min_replicas": 4,
+}
+LATE = {**OFFICE, "name": "late", "start": "0 18 * * *", "end": "0 20 * * *"}
+
+
+@pytest.mark.parametrize(
+    ("schedules", "told"),
+    [
+        ([{**OFFICE, "start": "30 7 * *"}], '[0].start = "30 7 * *", must be a cron expression'),
+        ([{**OFFICE, "end": "0 25 * * *"}], "hour 25 is not in 0..23"),
+        ([{**OFFICE, "start": "0 8 30 2 *"}], "must name a day that there is in one of its months"),
+        ([{**OFFICE, "start": 5}], "[0].start = 5, must be text"),
+        ([{**OFFICE, "timezone": "Berlin"}], '[0].timezone = "Berlin", must be an IANA time zone'),
+        ([{**OFFICE, "name": "a b"}], '[0].name = "a b", must be letters'),
+        (
+            [{**OFFICE, "min_replicas": None}],
+            "[0].min_replicas = null, must be given where max_rep",
+        ),
+        (
+            [{**OFFICE, "min_replicas": 7}],
+            "[0].min_replicas = 7, must not be above max_replicas = 6",
+        ),
+        ([{**OFFICE, "max_replicas": 0}], "[0].max_replicas = 0, must be at least 1"),
+        (
+            [{**LATE, "min_replicas": None, "max_replicas": 1}],
+            "[0].max_replicas = 1, must not be bel",
+        ),
+        ([{**OFFICE, "end": OFFICE["start"]}], '[0].end = "30 7 * * mon-fri", must end what'),
+        ([{**OFFICE, "start": "* * * * *", "end": "*/2 * * * *"}], "it never does"),
+        ([OFFICE, OFFICE], 'targets[0].schedules = "office", stands twice'),
+        ([OFFICE, LATE], 'targets[0].schedules = "office", must not overlap with "late"'),
+        ([{**OFFICE, "begin": "0 8 * * *"}], "[0].begin = "),
+        ([{"name": "office", "min_replicas": 3}], "[0].start: must be given"),
+        ("always", 'schedules = "always", must be a list'),
+    ],
+)
+def test_schedules_that_cannot_be_meant_are_refused(write, schedules, told):
+    """With the key, the value and the rule, on one line."""
+    target = {**yaml.safe_load(LEAST)["targets"][0], "schedules": schedules}
+    assert told in refusal(write(yaml.safe_dump({"targets": [target]})))
+
+
 def test_yaml_of_today_is_understood(write):
     """A number with an exponent, anchors and a byte order mark are all fine."""
     text = "\ufeff" + LEAST.replace("0.8", "8e-1") + "    scale_up: &x {tolerance: 0.3}\n"
@@ -228,6 +335,28 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
     assert told in line
 
 
+def test_a_lease_leaves_time_for_a_write():
+    """Three times kubernetes.timeout; where nobody contends for it, nothing has to fit."""
+    given = {"AUTOSCALER_KUBERNETES__TIMEOUT": "1s", "AUTOSCALER_LEADERSHIP__DURATION": "3s"}
+    assert load(SHIPPED, given).leadership.duration == timedelta(seconds=3)
+    short = given | {"AUTOSCALER_LEADERSHIP__DURATION": "2s"}
+    assert "must be at least 3s (three times kubernetes.timeout)" in refusal(SHIPPED, short)
+    alone = load(SHIPPED, short | {"AUTOSCALER_LEADERSHIP__ENABLED": "false"})
+    assert not alone.leadership.enabled
+    assert alone.leadership.namespace is None
+
+
+def test_two_thousand_targets_are_a_daemons_limit(tmp_path):
+    """One more is refused; each has a name of its own."""
+    metric = "{name: m, query: x, type: total, target: 1}"
+    target = "  - {namespace: a, deployment: o%d, metrics: [" + metric + "]}\n"
+    path = tmp_path / "many.yaml"
+    path.write_text("targets:\n" + "".join(target % n for n in range(2000)))
+    assert len(load(path, {}).targets) == 2000
+    path.write_text("targets:\n" + "".join(target % n for n in range(2001)))
+    assert "targets = list of 2001, must name at most 2000" in refusal(path, {})
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -284,8 +413,17 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("max_age: 30s", "max_age: 0s", 'metrics[0].max_age = "0s", must lie within'),
         ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
+        ("idle_period: 10m", "idle_period: 0s", 'idle_period = "0s", must lie within 1s..7d'),
+        ("stuck_after: 5m", "stuck_after: 2d", 'stuck_after = "2d", must lie within 0s..1d'),
         ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
+        ("duration: 15s", "duration: 14s", 'leadership.duration = "14s", must be at least 15s'),
+        ("duration: 15s", "duration: 15500ms", '= "15500ms", must be whole seconds'),
+        ("duration: 15s", "duration: 11m", 'duration = "11m", must lie within 1s..10m'),
+        ("enabled: true", "enabled: maybe", 'enabled = "maybe", must be true or false'),
+        ("lease: autoscaler", "lease: A", 'leadership.lease = "A", must be a DNS name'),
+        ('  namespace: ""', "  namespace: A", 'leadership.namespace = "A", must be a DNS label'),
         # words
+        ("restart_stuck: false", "restart_stuck: 1", "restart_stuck = 1, must be true or false"),
         ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),
         ("type: total", "type: totals", 'metrics[0].type = "totals", must be one of'),
         ("use_for: both", "use_for: up", 'metrics[0].use_for = "up", must be one of'),
@@ -313,11 +451,11 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         (
             "interval: 5s",
             "interval: 5s\ninterval: 6s",
-            ":9:1: must be YAML: a key must not stand twice",
+            ":13:1: must be YAML: a key must not stand twice",
         ),
         ("interval: 5s", "interval: 5s\n5: 6", "a key must be text"),
         ("interval: 5s", "interval: {", "autoscaler.yaml:"),
-        ("interval: 5s", "interval: *nobody", ":8:11: must be YAML: found undefined alias"),
+        ("interval: 5s", "interval: *nobody", ":12:11: must be YAML: found undefined alias"),
         ("interval: 5s", "interval: {", "expected ',' or '}', but got ':'"),
         ("interval: 5s", "interval: !!python/object:os.system x", "autoscaler.yaml:"),
         ("max_replicas: 6", f"max_replicas: {'9' * 5000}", "must be YAML"),

@@ -24,6 +24,8 @@ class Cutter:
         self._is_cut = False
         self._is_connecting = False
         self._on_quiet: Callable[[], object] | None = None
+        self.before_sending: Callable[[], object] | None = None
+        """Called right before bytes leave, each time; what it raises keeps them here."""
 
     @property
     def has_watched(self) -> bool:
@@ -46,6 +48,13 @@ class Cutter:
             if self._is_cut:
                 raise TimeoutError
             self._connections.append(connection)
+
+    def let_out(self) -> None:
+        """Raise where nothing must be sent any more."""
+        if self._is_cut:
+            raise TimeoutError
+        if self.before_sending is not None:
+            self.before_sending()
 
     def cut(self) -> None:
         """End every connection, and each that is still to come."""
@@ -116,4 +125,8 @@ def cuttable(base: type[C], cutter: Cutter, name: str) -> type[C]:
 
         cutter.connect(work, name)
 
-    return type(base.__name__, (base,), {"connect": connect})
+    def send(connection: Any, data: Any) -> None:  # noqa: ANN401
+        cutter.let_out()
+        base.send(connection, data)  # type: ignore[attr-defined]
+
+    return type(base.__name__, (base,), {"connect": connect, "send": send})

@@ -17,6 +17,8 @@ from autoscaler.sandbox.processes import LOOPBACK, Child, Command, free_port, un
 CONFIG = Path(__file__).parents[2] / "deploy" / "gateway" / "haproxy.cfg"
 PROXY = "ollama"
 """The backend that runs models, as its metrics are labelled."""
+_NO_REPLICAS = ("FRONTEND", "BACKEND", "full")
+"""Rows of a proxy that stand for no replica: its own, and the place where the queue is held."""
 _TEMPLATE = re.compile(rf"^\s*server-template {PROXY} (\d+) ", re.MULTILINE)
 _DEFAULT = re.compile(r"^\s*presetenv\s+(\S+)\s+(\S+)\s*$", re.MULTILINE)
 _START_SECONDS = 10.0
@@ -139,7 +141,7 @@ def read_slots(text: str) -> Slots:
     """Read HAProxy's CSV statistics (with `show-legends`)."""
     rows = [row for row in csv.DictReader(io.StringIO(text.lstrip("# "))) if row["pxname"] == PROXY]
     whole = next(row for row in rows if row["svname"] == "BACKEND")
-    servers = [row for row in rows if row["svname"] not in ("BACKEND", "FRONTEND")]
+    servers = [row for row in rows if row["svname"] not in _NO_REPLICAS]
     up = [row for row in servers if row["status"].startswith("UP")]
     return Slots(
         queued=int(whole["qcur"]) + sum(int(row["qcur"] or 0) for row in servers),

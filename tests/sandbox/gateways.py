@@ -45,10 +45,11 @@ class Rig:
                 await asyncio.sleep(0.02)
         return ip
 
-    async def chat(self, tokens: int = ANSWER, **headers: str) -> int:
+    async def chat(self, tokens: int = ANSWER, words: int = 1, **headers: str) -> int:
         """Ask a question and read the whole answer; answers the status."""
         url = f"{self.gateway.url}/api/chat"
-        async with self.session.post(url, json=question(tokens), headers=headers) as answer:
+        asked = question(tokens, words)
+        async with self.session.post(url, json=asked, headers=headers) as answer:
             await answer.read()
             return answer.status
 
@@ -107,10 +108,10 @@ async def rig(
             await runtime.close()
 
 
-def question(tokens: int) -> dict[str, object]:
+def question(tokens: int, words: int = 1) -> dict[str, object]:
     """Return a chat whose answer has that many tokens."""
     return {
         "model": "tinyllama:1.1b",
-        "messages": [{"role": "user", "content": "why"}],
+        "messages": [{"role": "user", "content": "why " * words}],
         "options": {"num_predict": tokens},
     }

@@ -87,10 +87,13 @@ def test_the_number_of_replicas_is_the_autoscalers(stack):
     assert "replicas" not in builds.one(stack, "Deployment", "ollama")["spec"]
 
 
-def test_there_is_one_autoscaler_at_a_time(stack):
-    """Two would take each other's writes for a stranger's."""
+def test_two_autoscalers_agree_on_who_acts(stack):
+    """Only one runs at a time, or all of them contend for a Lease; then one survives a drain."""
     spec = builds.one(stack, "Deployment", "autoscaler")["spec"]
-    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    alone = (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert alone or policy(stack)["leadership"]["enabled"]
+    budgets = [budget["metadata"]["name"] for budget in builds.of(stack, "PodDisruptionBudget")]
+    assert alone == ("autoscaler" not in budgets)
 
 
 # --- the gateway and the replicas ---------------------------------------------------------------

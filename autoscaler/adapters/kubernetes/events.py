@@ -114,7 +114,8 @@ class Events:
         with every:
             every.wait_for(lambda: not self._waiting.unfinished_tasks, timeout.total_seconds())
         with suppress(Full):
-            self._waiting.put_nowait(None)
+            if self._thread is not None:
+                self._waiting.put_nowait(None)
 
     def _work(self) -> None:
         while (happening := self._waiting.get()) is not None:
@@ -126,6 +127,7 @@ class Events:
             else:
                 self._broken = False
             self._waiting.task_done()
+        self._waiting.task_done()
 
     def _send(self, happening: _Happening) -> None:
         now, at = self._clock.now(), self._clock.monotonic()

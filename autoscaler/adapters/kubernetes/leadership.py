@@ -102,7 +102,8 @@ class LeaseLeadership:
             self._changed.notify()
 
     def _work(self) -> None:
-        while self._wait():
+        while True:
+            self._wait()
             request = self._elector.due(self._clock.boottime())
             if request is None:
                 break
@@ -112,21 +113,27 @@ class LeaseLeadership:
         self._tell()
 
     def _is_over(self, request: Read | Write) -> bool:
-        gave_back = isinstance(request, Write) and not self._failures
-        return gave_back or self._failures >= _LAST_TRIES
+        # A renewal may have been on its way as we were told to stop.
+        gave_back = isinstance(request, Write) and request.claim.given_back
+        return (gave_back and not self._failures) or self._failures >= _LAST_TRIES
 
-    def _wait(self) -> bool:
+    def _wait(self) -> None:
         """Return when something is to be asked, telling of what changes in the meantime."""
-        while True:
+        while not self._is_due():
             self._tell()
             with self._changed:
                 now = self._clock.boottime()
                 left = self._elector.pause(now, hurry=self._hurry)
-                if left <= 0:
-                    self._hurry = False
-                    return True
                 ends = self._elector.ends(now)
-                self._changed.wait(left if ends is None else min(left, max(ends, 0.001)))
+                if left > 0:
+                    self._changed.wait(left if ends is None else min(left, max(ends, 0.001)))
+
+    def _is_due(self) -> bool:
+        with self._changed:
+            if self._elector.pause(self._clock.boottime(), hurry=self._hurry) > 0:
+                return False
+            self._hurry = False
+            return True
 
     def _ask(self, request: Read | Write) -> None:
         sent = self._clock.boottime()
@@ -162,7 +169,7 @@ class LeaseLeadership:
             self._safely(self._listeners.on_lost, self._reason(holder))
         if term is not None and term != led:
             self._safely(self._listeners.on_leads, term)
-        if term is None and not self._elector.is_holder:
+        if term is None and not self._elector.is_holder and not self._stopping:
             self._safely(self._listeners.on_stands_by, holder)
 
     def _reason(self, holder: str) -> str:

@@ -4,7 +4,7 @@ Reads go over connections that are kept. A write gets a connection of its own, s
 tells whether anything can have been written: where no connection came about, nothing was.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ class AnswerError(Exception):
 
 
 class NotSentError(Exception):
-    """No connection came about, so the request had no effect. The cause says why."""
+    """The request did not leave, so it had no effect. The message or the cause says why."""
 
 
 class BoundedRest(RESTClientObject):
@@ -44,20 +44,25 @@ class BoundedRest(RESTClientObject):
         url: str,
         *,
         _request_timeout: float | None = None,
+        _before_sending: Callable[[], object] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> RESTResponse:
         """Send a request and read all of its answer within `_request_timeout` seconds.
 
-        Raises NotSentError, AnswerError, or what the client's own transport raises.
+        `_before_sending` is called right before bytes leave, and may raise NotSentError. Raises
+        that, AnswerError, or what the client's own transport raises.
         """
         seconds = _request_timeout or _LONGEST_SECONDS
 
         def work(channel: Channel[_Line], left: float) -> RESTResponse:
+            channel.cutter.before_sending = _before_sending
             try:
                 answer = channel.client.send(method, url, options, left)
                 channel.has_heard = True
                 whole = _read(answer)
                 channel.insist()
+            except NotSentError:
+                raise
             except Exception as error:
                 is_late = channel.is_cut or _is_timeout(error)
                 told = AnswerError(f"no answer within {seconds:g}s") if is_late else error
