@@ -150,6 +150,7 @@ class Channels(Generic[C]):
             channel.close()
             if is_stale:
                 raise _StaleError from error
+            self._forget_kept()  # they may lead to the same dead end
             raise
         self._keep(channel)
         return answer
@@ -176,6 +177,12 @@ class Channels(Generic[C]):
             while self._idle and self._is_old(self._idle[0]):
                 superfluous.append(self._idle.popleft())
         _close(superfluous)
+
+    def _forget_kept(self) -> None:
+        with self._lock:
+            kept = list(self._idle)
+            self._idle.clear()
+        _close(kept)
 
     def _is_old(self, channel: Channel[C]) -> bool:
         since = channel.idle_since or 0.0

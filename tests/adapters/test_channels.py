@@ -220,6 +220,26 @@ def test_a_connection_that_hung_is_not_kept() -> None:
         assert len(server.requests) == 3
 
 
+def test_after_a_hang_the_next_call_has_a_fresh_connection() -> None:
+    """A server that vanished without a word costs one call, not one for each kept connection."""
+    dead = threading.Event()
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        time.sleep(0.05)  # so that two at a time need two connections
+        if number > 1 and dead.is_set():
+            connection.recv(1)
+        connection.sendall(http(SEVEN))
+        return True
+
+    with KeepAlive(answer) as server, ThreadPoolExecutor(2) as pool:
+        asked = source(server, seconds=0.5)
+        list(pool.map(lambda _: ask(asked), range(2)))
+        assert len(server.connections) == 2
+        dead.set()
+        assert ask(asked) == {"7": failed("timeout after 0.5s")}
+        assert ask(asked) == {"7": SEEN}
+
+
 # --- so many at a time --------------------------------------------------------------------------
 
 
