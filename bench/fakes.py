@@ -6,7 +6,8 @@ patched. Objects are as large as a real API server's, managed fields included, s
 a part of a cycle's price.
 
 `python bench/fakes.py PODS` prints the port, then a line for each patch: monotonic time, name,
-replicas. `GET /load/NAME/REQUESTS` sets what the exporter tells of a backend.
+replicas. `GET /load/NAME/REQUESTS` sets what the exporter tells of a backend; after
+`GET /hang/NAME` no query about it is answered any more.
 """
 
 import asyncio
@@ -290,6 +291,13 @@ def query_of(encoded: str) -> str:
     return unquote_plus(found[1]) if found else ""
 
 
+@cache
+def about(query: str) -> str:
+    """Find the Deployment that a query is about."""
+    found = re.search(r'(?:proxy|namespace)="([^"]*)"', query)
+    return found[1] if found else ""
+
+
 def exported(loads: dict[str, float], replicas: int) -> Iterator[str]:
     """Write what HAProxy, cAdvisor and kube-state-metrics tell, for the backends that have a load.
 
@@ -332,22 +340,29 @@ class World:
         self.standard = replicas
         self.replicas: dict[str, int] = {}
         self.loads: dict[str, float] = {}
+        self.hanging: set[str] = set()
         self.lease = {"metadata": {"name": "autoscaler", "resourceVersion": "1"}, "spec": {}}
 
-    def answer(self, method: str, target: str, body: str) -> bytes:
-        """Answer a request with the content of a 200."""
+    def answer(self, method: str, target: str, body: str) -> bytes | None:
+        """Answer a request with the content of a 200; None: never."""
         path, _, parameters = target.partition("?")
         if path.endswith("/api/v1/query"):
-            return vector(query_of(body or parameters), self.standard)
+            query = query_of(body or parameters)
+            return None if about(query) in self.hanging else vector(query, self.standard)
         if path == "/metrics":
             return ("\n".join(exported(self.loads, self.standard)) + "\n").encode()
         if path == "/stats;csv":
             return statistics(self.standard)
-        if path.startswith("/load/"):
-            _, _, name, load = path.split("/")
-            self.loads[name] = float(load)
-            return b"{}"
+        if path.startswith(("/load/", "/hang/")):
+            return self._set(*path.split("/")[1:])
         return self._kubernetes(method, target, body)
+
+    def _set(self, what: str, name: str, load: str = "") -> bytes:
+        if what == "hang":
+            self.hanging.add(name)
+        else:
+            self.loads[name] = float(load)
+        return b"{}"
 
     def _kubernetes(self, method: str, target: str, body: str) -> bytes:
         found = _PATH.search(target)
@@ -401,7 +416,9 @@ class Connection(asyncio.Protocol):
                 return
             self._heard = rest[length:]
             method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
-            self._send(self._world.answer(method, target, rest[:length].decode()))
+            content = self._world.answer(method, target, rest[:length].decode())
+            if content is not None:
+                self._send(content)
 
     def _send(self, content: bytes) -> None:
         head = (

@@ -16,14 +16,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import stage
 
 PODS = 3
+HANGING = 100
 SIZES = ((1, "100ms", 100), (100, "1s", 10), (1000, "5s", 4))
 """Targets, interval and rounds: so that each has time enough to be measured."""
 
@@ -42,8 +44,13 @@ class Measured:
     failed: int
 
 
-def measure(targets: int, interval: str, rounds: int, *, real: bool = False) -> Measured:
-    """Run the daemon for so many rounds, after one that does not count."""
+def measure(
+    targets: int, interval: str, rounds: int, *, real: bool = False, hanging: int = 0
+) -> Measured:
+    """Run the daemon for so many rounds, after one that does not count.
+
+    The queries of `hanging` targets are never answered; their own cycles are not among the result.
+    """
     seconds = (
         float(interval.removesuffix("ms")) / 1000 if "ms" in interval else float(interval[:-1])
     )
@@ -51,6 +58,9 @@ def measure(targets: int, interval: str, rounds: int, *, real: bool = False) -> 
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
         _, api = open_.enter_context(stage.fakes(PODS))
         prometheus = api
+        hung = {stage.name_of(number) for number in range(hanging)}
+        for name in hung:
+            stage.get(f"{api}/hang/{name}")
         if real:
             for number in range(targets):
                 stage.get(f"{api}/load/{stage.name_of(number)}/{0.75 * PODS}")
@@ -60,7 +70,7 @@ def measure(targets: int, interval: str, rounds: int, *, real: bool = False) -> 
         environ = stage.environment(folder, api, prometheus) | {"AUTOSCALER_INTERVAL": interval}
         daemon = open_.enter_context(stage.daemon(config, environ))
         address = next(e["http"] for e in events(daemon) if e["event"] == "started")
-        time.sleep(1.5 * seconds)
+        time.sleep((4 if hanging else 1.5) * seconds)
         list(daemon.come())
         cpu, wall = daemon.cpu_seconds, time.perf_counter()
         time.sleep(rounds * seconds)
@@ -70,18 +80,28 @@ def measure(targets: int, interval: str, rounds: int, *, real: bool = False) -> 
         page = time.perf_counter()
         stage.get(f"http://{address}/metrics")
         page = time.perf_counter() - page
-    cycles = [event for event in told if event["event"] == "cycle"]
+    cycles = [
+        event
+        for event in told
+        if event["event"] == "cycle" and event["target"].partition("/")[2] not in hung
+    ]
     return Measured(
         cycles=[event["duration"] for event in cycles],
         cpu_seconds=cpu,
         wall_seconds=wall,
         resident_mib=resident,
         page_seconds=page,
-        failed=sum(event["outcome"] != "held" for event in cycles),
+        failed=sum(not is_good(event) for event in cycles),
     )
 
 
-def events(daemon: stage.Child) -> Iterator[dict[str, str]]:
+def is_good(cycle: Mapping[str, Any]) -> bool:
+    """Tell whether a cycle saw everything and held, as it should."""
+    qualities = [metric["quality"] for metric in cycle.get("metrics", {}).values()]
+    return cycle["outcome"] == "held" and qualities == ["Fresh", "Fresh"]
+
+
+def events(daemon: stage.Child) -> Iterator[dict[str, Any]]:
     """Yield the daemon's log lines as they come."""
     while True:
         yield json.loads(daemon.line())
@@ -94,20 +114,28 @@ def table(rounds: int) -> None:
         f"{'targets':>8} {'interval':>8} {'cycles':>7} {'p50':>8} {'p99':>8} {'CPU/cycle':>10} "
         f"{'CPU/round':>10} {'of a core':>9} {'memory':>9} {'/metrics':>9}"
     )
-    rows = [(size, interval, count, False) for size, interval, count in SIZES]
-    for size, interval, count, real in [*rows, (*SIZES[-1], True)]:
-        found = measure(size, interval, round(count * rounds / 4), real=real)
-        quantiles = statistics.quantiles(found.cycles, n=100)
-        per_cycle = found.cpu_seconds / len(found.cycles)
-        print(
-            f"{size:>8,} {interval:>8} {len(found.cycles):>7,} {quantiles[49] * 1e3:>5.1f} ms "
-            f"{quantiles[98] * 1e3:>5.1f} ms {per_cycle * 1e3:>7.2f} ms {per_cycle * size:>8.2f} s "
-            f"{found.cpu_seconds / found.wall_seconds:>9.0%} {found.resident_mib:>5.0f} MiB "
-            f"{found.page_seconds:>7.2f} s"
-            f"{'  with a real Prometheus, CPU recorded' if real else ''}"
-            f"{f'  {found.failed} CYCLES DID NOT HOLD' if found.failed else ''}",
-            flush=True,
-        )
+    for size, interval, count in SIZES:
+        show(size, interval, measure(size, interval, round(count * rounds / 4)))
+    size, interval, _ = SIZES[-1]
+    found = measure(size, interval, rounds, real=True)
+    show(size, interval, found, "a real Prometheus, CPU recorded")
+    found = measure(size, interval, rounds, hanging=HANGING)
+    show(size - HANGING, interval, found, f"{HANGING} more, whose queries hang")
+
+
+def show(targets: int, interval: str, found: Measured, remark: str = "") -> None:
+    """Print a row."""
+    quantiles = statistics.quantiles(found.cycles, n=100)
+    per_cycle = found.cpu_seconds / len(found.cycles)
+    if found.failed:
+        remark += f" {found.failed} CYCLES LACKED SOMETHING"
+    print(
+        f"{targets:>8,} {interval:>8} {len(found.cycles):>7,} {quantiles[49] * 1e3:>5.1f} ms "
+        f"{quantiles[98] * 1e3:>5.1f} ms {per_cycle * 1e3:>7.2f} ms {per_cycle * targets:>8.2f} s "
+        f"{found.cpu_seconds / found.wall_seconds:>9.0%} {found.resident_mib:>5.0f} MiB "
+        f"{found.page_seconds:>7.2f} s  {remark}".rstrip(),
+        flush=True,
+    )
 
 
 def memory(cycles: int, targets: int) -> None:

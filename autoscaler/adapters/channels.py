@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from http.client import RemoteDisconnected
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Generic, Protocol, TypeVar
 from weakref import finalize
 
@@ -20,10 +20,12 @@ from urllib3.util.wait import wait_for_read
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.cutter import Cutter
+from autoscaler.adapters.turns import MOST_AT_A_TIME, Turns
 from autoscaler.adapters.watchdog import WATCHDOG
 
-MOST_AT_A_TIME = 16
 _MOST_IDLE_SECONDS = 30.0
+_NEARLY_SECONDS = 0.02
+"""A library's own timeout may be a little faster than the watchdog."""
 
 _CLOSED = (
     RemoteDisconnected,
@@ -33,10 +35,6 @@ _CLOSED = (
     ssl.SSLEOFError,
     ssl.SSLZeroReturnError,
 )
-
-
-class NoTurnError(Exception):
-    """All places were taken for as long as the call might have lasted. Nothing was sent."""
 
 
 class _StaleError(Exception):
@@ -107,24 +105,28 @@ class Channels(Generic[C]):
         self._open_client = open_client
         self._most = most
         self._clock = SystemClock()
-        self._places = BoundedSemaphore(most)
+        self._turns = Turns(most)
         self._lock = Lock()
         self._idle: deque[Channel[C]] = deque()
         finalize(self, _close, self._idle)
 
     def call(
-        self, seconds: float, work: Callable[[Channel[C], float], A], *, repeatable: bool
+        self,
+        key: str,
+        seconds: float,
+        work: Callable[[Channel[C], float], A],
+        *,
+        repeatable: bool,
     ) -> A:
         """Do `work` with a channel of its own and the seconds that are left for it.
 
-        Waiting for a turn counts. A call that hangs in a name lookup keeps its place for as long as
-        the lookup does, so that no more than so many threads can hang. Raises NoTurnError, or what
+        Waiting for a turn counts; `key` tells what is asked, so that what hangs does not hold up
+        the rest for ever. A call that hangs in a name lookup keeps its place for as long as the
+        lookup does, so that no more than so many threads can hang. Raises NoTurnError, or what
         `work` raises.
         """
         until = self._clock.monotonic() + seconds
-        if not self._places.acquire(timeout=max(0.0, seconds)):
-            told = f"no turn among {self._most} requests at a time"
-            raise NoTurnError(f"{told} within {seconds:.3g}s")
+        give_back = self._turns.take(key, seconds)
         channel = None
         try:
             channel = self._take() if repeatable else None
@@ -134,10 +136,12 @@ class Channels(Generic[C]):
             channel = Channel(self._open_client)
             return self._use(channel, until, work)
         finally:
+            is_late = self._clock.monotonic() > until - _NEARLY_SECONDS
+            (self._turns.suspect if is_late else self._turns.clear)(key)
             if channel is None:
-                self._places.release()
+                give_back()
             else:
-                channel.cutter.when_quiet(self._places.release)
+                channel.cutter.when_quiet(give_back)
 
     def _use(self, channel: Channel[C], until: float, work: Callable[[Channel[C], float], A]) -> A:
         left = until - self._clock.monotonic()

@@ -15,8 +15,9 @@ from urllib.parse import unquote, urlencode, urlsplit
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from autoscaler.adapters.channels import Channel, Channels, NoTurnError
+from autoscaler.adapters.channels import Channel, Channels
 from autoscaler.adapters.cutter import Cutter, cuttable
+from autoscaler.adapters.turns import NoTurnError
 
 MAX_ANSWER_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**16
@@ -90,8 +91,9 @@ class QuerySession:
                     raise TimeoutError from error
                 raise
 
+        key = params["query"]
         try:
-            return _Judged(_judge(*self._channels.call(timeout, work, repeatable=True)))
+            return _Judged(_judge(*self._channels.call(key, timeout, work, repeatable=True)))
         except NoTurnError as error:
             raise AnswerError(str(error)) from None
 

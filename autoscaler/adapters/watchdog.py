@@ -56,7 +56,7 @@ class Watchdog:
             now = self._clock.monotonic()
             due = [alarm for alarm in self._alarms if alarm.at <= now]
             self._alarms.difference_update(due)
-            return due
+            return sorted(due, key=lambda alarm: alarm.at)
 
 
 class Alarm:

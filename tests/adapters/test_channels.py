@@ -18,6 +18,7 @@ from autoscaler.adapters.cutter import Cutter
 from autoscaler.adapters.kubernetes import KubernetesTarget
 from autoscaler.adapters.kubernetes.client import connect
 from autoscaler.adapters.prometheus import PrometheusSource
+from autoscaler.adapters.turns import NoTurnError, Turns
 from autoscaler.adapters.watchdog import Watchdog
 from autoscaler.decision.model import Missing, Sample, Samples
 from autoscaler.decision.words import MissingKind
@@ -274,7 +275,7 @@ def test_a_query_that_gets_no_turn_is_failed_in_time() -> None:
         wait_until(lambda: len(server.requests) == 16)
         asked._timeout = timedelta(seconds=0.2)
         began = time.monotonic()
-        assert ask(asked) == {"7": failed("no turn among 16 requests at a time within 0.2s")}
+        assert ask(asked) == {"7": failed("no turn among the 16 requests at a time")}
         assert time.monotonic() - began < 0.6
         assert [each.result() for each in hung] == [{"7": failed("timeout after 1s")}] * 16
         assert len(server.requests) == 16
@@ -291,9 +292,62 @@ def test_a_write_that_gets_no_turn_was_not_written() -> None:
             target.scale(2, 3)
         assert type(error.value) is TargetWriteError
         assert str(error.value).endswith(
-            f"nothing sent to {server.url}: no turn among 16 requests at a time within 0.2s"
+            f"nothing sent to {server.url}: no turn among the 16 requests at a time"
         )
         assert {type(read.exception()) for read in reads} == {TargetReadError}
+
+
+def test_queries_that_always_hang_leave_the_places_to_the_others() -> None:
+    """Many more than there are places: once each has hung, the rest is asked without delay."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        if b"slow" in server.requests[-1]:
+            return hanging(connection, number)
+        connection.sendall(http(SEVEN))
+        return True
+
+    with KeepAlive(answer) as server, ThreadPoolExecutor(40) as pool:
+        asked = source(server, seconds=0.4)
+        slow = [f"slow{number}" for number in range(32)]
+        for _ in range(2):  # half of them get no turn the first time
+            list(pool.map(lambda query: ask(asked, query), slow))
+        asked._timeout = timedelta(seconds=3)
+        hung = [pool.submit(ask, asked, query) for query in slow]
+        wait_until(lambda: sum(each.done() for each in hung) == 28)
+        assert server.busy == 4
+        told = "no turn among the 4 requests at a time that hung before"
+        refused = [each.result() for each in hung if each.done()]
+        assert all(failed(told) in answers.values() for answers in refused)
+        began = time.monotonic()
+        for number in range(20):
+            assert ask(asked, f"{number}") == {f"{number}": SEEN}
+        assert time.monotonic() - began < 2
+        server.close_all()
+
+
+def test_a_query_that_hung_and_answers_again_is_like_any_other() -> None:
+    """One answer in time, and it waits for its turn as the others do."""
+    turns = Turns(1)
+    turns.suspect("a")
+    for _ in range(4):
+        turns.take("a", 1.0)()
+    give_back = turns.take("b", 1.0)
+    with pytest.raises(NoTurnError, match="no turn among the 1 requests at a time"):
+        turns.take("a", 1.0)
+    turns.clear("a")
+    with pytest.raises(NoTurnError, match="no turn among the 1 requests at a time"):
+        turns.take("a", 0.3)
+    give_back()
+    turns.take("a", 0.0)()
+
+
+def test_only_so_many_that_hung_are_remembered(monkeypatch) -> None:
+    """Whatever is asked, the memory for it ends."""
+    monkeypatch.setattr("autoscaler.adapters.turns._MOST_REMEMBERED", 3)
+    turns = Turns(1)
+    for key in "abcd":
+        turns.suspect(key)
+    assert turns._suspects == {"d"}
 
 
 def test_a_name_lookup_that_hangs_keeps_its_place_and_not_its_caller(monkeypatch) -> None:
@@ -312,7 +366,7 @@ def test_a_name_lookup_that_hangs_keeps_its_place_and_not_its_caller(monkeypatch
             answers = list(pool.map(lambda _: ask(asked)["7"], range(16)))
         assert answers == [failed("timeout after 0.2s")] * 16
         assert threads("prometheus") == 16
-        assert ask(asked) == {"7": failed("no turn among 16 requests at a time within 0.2s")}
+        assert ask(asked) == {"7": failed("no turn among the 16 requests at a time")}
         assert threads("prometheus") == 16
         resolver.set()
         wait_until(lambda: not threads("prometheus"))
@@ -341,7 +395,7 @@ def test_a_place_is_free_again_where_no_client_can_be_made() -> None:
     pool = Channels(refuse, most=1)
     for _ in range(3):
         with pytest.raises(ssl.SSLError):
-            pool.call(0.1, lambda _, __: None, repeatable=True)
+            pool.call("key", 0.1, lambda _, __: None, repeatable=True)
 
 
 # --- the watchdog -------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from autoscaler.adapters.channels import Channel, Channels, NoTurnError
+from autoscaler.adapters.channels import Channel, Channels
 from autoscaler.adapters.cutter import Cutter, cuttable
+from autoscaler.adapters.turns import NoTurnError
 
 MAX_ANSWER_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**16
@@ -74,7 +75,8 @@ class BoundedRest(RESTClientObject):
             return whole
 
         try:
-            return self._channels.call(seconds, work, repeatable=method in _REPEATABLE)
+            key = f"{method} {url}"
+            return self._channels.call(key, seconds, work, repeatable=method in _REPEATABLE)
         except NoTurnError as error:
             raise NotSentError(f"nothing sent to {_host(url)}") from AnswerError(str(error))
 
