@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import PurePath
 
-from autoscaler.decision.decide import Verdict, decide, remember
+from autoscaler.decision.decide import decide, remember
 from autoscaler.decision.model import Decision, Observation, Pod, Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record
+from autoscaler.decision.shift import shifted
 from autoscaler.decision.words import ALIVE, Direction, Mode, Reason, WriteResult
 from autoscaler.errors import ActError, AutoscalerError, ConflictError, UnknownWriteError
 from autoscaler.ports import (
@@ -26,7 +27,9 @@ from autoscaler.ports import (
 from autoscaler.writes import OwnWrites
 
 _SKEW = timedelta(seconds=10)
-"""By so much the clock of the daemon that led before may have been ahead of ours."""
+"""Clocks that differ by no more have not been set, they are only not quite the same."""
+_PATIENCE = timedelta(seconds=30)
+"""What was seen longer ago is not acted on: the process was halted, or the API is too slow."""
 
 
 class SoleLeader:
@@ -89,12 +92,26 @@ class _Ending:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """One instant on both clocks."""
+
+    now: datetime
+    ticks: float
+    """Seconds that never run backwards."""
+
+
+class _TooLateError(AutoscalerError):
+    """Nothing may be written any more in this cycle."""
+
+
 class TargetLoop:
     """The cycles of one target, one at a time, and the state that they hand on."""
 
     def __init__(self, plan: Plan, ports: Ports) -> None:
         self._plan = plan
         self._ports = ports
+        self._last: _Moment | None = None
         self._term: int | None = None
         self._state = ScalingState()
         self._writes = OwnWrites()
@@ -106,56 +123,103 @@ class TargetLoop:
 
     def run_once(self) -> CycleReport:
         """Run one cycle. Never raises: whatever goes wrong leaves the replicas as they are."""
-        began = self._ports.clock.monotonic()
-        now = self._ports.clock.now()
+        began = _Moment(now=self._ports.clock.now(), ticks=self._ports.clock.monotonic())
         try:
-            ending = self._cycle(now)
-        except AutoscalerError as error:
-            ending = _Ending(outcome=Outcome.FAILED, error=str(error))
+            ending = self._cycle(began)
         except Exception as error:  # noqa: BLE001 - the scheduler would swallow it without a word
-            ending = _Ending(outcome=Outcome.FAILED, error=_bug(error))
-        return self._report(now, self._ports.clock.monotonic() - began, ending)
+            ending = _Ending(outcome=Outcome.FAILED, error=_told(error))
+        return self._report(began, ending)
 
-    def _cycle(self, now: datetime) -> _Ending:
+    def _cycle(self, began: _Moment) -> _Ending:
+        self._follow_clock(began)
         if not self._lead():
             return _Ending(outcome=Outcome.SKIPPED, reason=Reason.NOT_LEADER)
-        if unusable := self._refuse_clock(now):
+        if unusable := self._refuse_clock(began.now):
             return unusable
-        seen = self._ports.target.read()
-        self._tidy(seen)
-        observation = self._observe(seen, now)
+        seen = self._tidied(self._ports.target.read(), began)
+        observation = self._observe(seen, began.now)
         verdict = decide(self._plan.policy, self._state, observation)
-        write = self._act(verdict.decision, now)
-        return self._remember(observation, verdict, write)
+        before, self._state = self._state, verdict.state
+        self._writes.accept(seen)
+        ending = self._act(verdict.decision, seen, began)
+        self._save()
+        record = Record(
+            target=self._plan.name,
+            policy=self._plan.policy,
+            observation=replace(observation, write=_write_result(ending.outcome)),
+            state=before,
+            steps=verdict.steps,
+            decision=verdict.decision,
+            outcome=ending.outcome,
+            mode=self._plan.mode,
+        )
+        return replace(ending, record=record)
+
+    # --- who leads, and what time it is -----------------------------------------------------------
 
     def _lead(self) -> bool:
         """Tell whether we lead; a new term goes on from what the leader before has left."""
         term = self._ports.leadership.term()
         if term is not None and term != self._term:
-            memory = self._ports.store.load(self._plan.name)
-            self._state = memory.state if memory else ScalingState()
-            self._writes = OwnWrites(memory.expected if memory else None)
+            memory = self._ports.store.load(self._plan.name) or self._memory()
+            self._state, self._writes = memory.state, OwnWrites(memory.expected)
         self._term = term
         return term is not None
 
     def _still_leads(self) -> bool:
         return self._term is not None and self._ports.leadership.term() == self._term
 
-    def _tidy(self, seen: TargetState) -> None:
+    def _check_leave(self, began: _Moment) -> None:
+        """Ask just before every write whether it may still be made. Raises _TooLateError."""
+        if not self._still_leads():
+            raise _TooLateError("the leadership has been lost")
+        age = timedelta(seconds=self._ports.clock.monotonic() - began.ticks)
+        if age > _PATIENCE:
+            raise _TooLateError(f"what was seen is {age.total_seconds():.0f}s old")
+
+    def _follow_clock(self, began: _Moment) -> None:
+        """Move what we remember along with a clock that was set: no span grows or shrinks by it."""
+        last, self._last = self._last, began
+        if last is None:
+            return
+        jump = began.now - last.now - timedelta(seconds=began.ticks - last.ticks)
+        if abs(jump) > _SKEW:
+            self._state = shifted(self._state, jump)
+
+    def _refuse_clock(self, now: datetime) -> _Ending | None:
+        """Skip a cycle whose time is not later than the last one's: decisions need that."""
+        last = self._state.last_cycle
+        if last is None or now > last:
+            return None
+        if last - now > _SKEW:
+            # The daemon before went by another clock. From the next cycle on we go by ours.
+            self._state = shifted(self._state, now - last)
+        error = f"the clock says {now.isoformat()}, the last cycle was at {last.isoformat()}"
+        return _Ending(outcome=Outcome.SKIPPED, error=error)
+
+    # --- observe ----------------------------------------------------------------------------------
+
+    def _tidied(self, seen: TargetState, began: _Moment) -> TargetState:
         """Take back marks that no shrinking stands behind: one that failed or died half way.
 
-        While there are more pods than replicas, marked ones are about to go.
+        While there are more pods than replicas, marked ones are about to go. Marks that cannot be
+        taken back stay in what was seen.
         """
         staying = sum(not pod.deleting and pod.phase in ALIVE for pod in seen.pods)
         if not seen.marked or staying > seen.current or self._plan.mode is Mode.SHADOW:
-            return
-        if self._still_leads():
+            return seen
+        with suppress(ActError, _TooLateError):  # they do no harm before the next shrinking
+            self._check_leave(began)
             self._ports.target.unmark(seen.marked)
+            return replace(seen, marked=())
+        return seen
 
     def _observe(self, seen: TargetState, now: datetime) -> Observation:
-        if lost := self._writes.arrived(seen):
-            self._state = remember(self._plan.policy, self._state, lost.change, lost.at)
-        foreign = self._writes.foreign(seen)
+        if ours := self._writes.arrived(seen):
+            at = min(max(ours.at, self._state.last_cycle or ours.at), now)
+            self._state = remember(self._plan.policy, self._state, ours.change, at)
+        zero_is_off = self._plan.policy.least_replicas > 0
+        foreign = self._writes.foreign(seen, zero_is_off=zero_is_off)
         return Observation(
             now=now,
             current=seen.current,
@@ -177,58 +241,62 @@ class TargetLoop:
             for pod in seen.pods
         )
 
-    def _act(self, decision: Decision, now: datetime) -> _Ending:
+    # --- act and remember -------------------------------------------------------------------------
+
+    def _act(self, decision: Decision, seen: TargetState, began: _Moment) -> _Ending:
         if decision.direction is Direction.HOLD and decision.replace is None:
             return _Ending(outcome=Outcome.HELD)
         if self._plan.mode is Mode.SHADOW:
             return _Ending(outcome=Outcome.DRY_RUN)
-        if not self._still_leads():
-            return _Ending(outcome=Outcome.SKIPPED, error="the leadership has been lost")
         try:
-            return self._write(decision)
+            return self._write(decision, seen, began)
+        except _TooLateError as error:
+            return _Ending(outcome=Outcome.SKIPPED, error=_told(error))
         except ConflictError as error:
-            return _Ending(outcome=Outcome.CONFLICTED, error=str(error))
-        except ActError as error:
-            if isinstance(error, UnknownWriteError):
-                self._writes.lost(decision.from_, decision.to, now)
-            return _Ending(outcome=Outcome.FAILED, error=str(error))
+            return _Ending(outcome=Outcome.CONFLICTED, error=_told(error))
+        except Exception as error:  # noqa: BLE001 - the cycle is to be remembered all the same
+            return _Ending(outcome=Outcome.FAILED, error=_told(error))
 
-    def _write(self, decision: Decision) -> _Ending:
+    def _write(self, decision: Decision, seen: TargetState, began: _Moment) -> _Ending:
         target = self._ports.target
         if decision.direction is Direction.HOLD:
+            self._check_leave(began)
             target.replace(decision.replace or "")
             return _Ending(outcome=Outcome.REPLACED)
-        target.scale(decision.from_, decision.to, decision.victims)
-        self._writes.wrote(decision.to)
+        stale = [pod for pod in seen.marked if pod not in decision.victims]
+        if stale and decision.direction is Direction.DOWN:
+            self._check_leave(began)
+            target.unmark(stale)  # without this they would go before the victims, busy or not
+        self._check_leave(began)
+        self._scale(decision, began.now)
         return _Ending(outcome=Outcome.SCALED)
 
-    def _remember(self, observation: Observation, verdict: Verdict, write: _Ending) -> _Ending:
-        before, self._state = self._state, verdict.state
-        decision = verdict.decision
-        if write.outcome is Outcome.SCALED:
-            self._state = remember(
-                self._plan.policy, verdict.state, decision.to - decision.from_, observation.now
-            )
-        if self._still_leads():
-            memory = Memory(state=self._state, expected=self._writes.expected)
-            self._ports.store.save(self._plan.name, memory)
-        record = Record(
-            target=self._plan.name,
-            policy=self._plan.policy,
-            observation=replace(observation, write=_write_result(write.outcome)),
-            state=before,
-            steps=verdict.steps,
-            decision=decision,
-            outcome=write.outcome,
-            mode=self._plan.mode,
-        )
-        return replace(write, record=record)
+    def _scale(self, decision: Decision, now: datetime) -> None:
+        """Write the number: what succeeded is stamped, what is in doubt is kept in mind."""
+        try:
+            self._ports.target.scale(decision.from_, decision.to, decision.victims)
+        except Exception as error:
+            refused = isinstance(error, ActError) and not isinstance(error, UnknownWriteError)
+            if not refused:
+                self._writes.lost(decision.from_, decision.to, now)
+            raise
+        self._writes.wrote(decision.to)
+        change = decision.to - decision.from_
+        self._state = remember(self._plan.policy, self._state, change, now)
 
-    def _report(self, now: datetime, seconds: float, ending: _Ending) -> CycleReport:
+    def _memory(self) -> Memory:
+        return Memory(state=self._state, expected=self._writes.expected)
+
+    def _save(self) -> None:
+        with suppress(Exception):  # what was written is written, and has to be reported
+            if self._still_leads():
+                self._ports.store.save(self._plan.name, self._memory())
+
+    def _report(self, began: _Moment, ending: _Ending) -> CycleReport:
         report = CycleReport(
             target=self._plan.name,
-            at=now,
-            duration=timedelta(seconds=seconds),
+            at=began.now,
+            duration=timedelta(seconds=self._ports.clock.monotonic() - began.ticks),
             outcome=ending.outcome,
             record=ending.record,
             error=ending.error,
@@ -239,28 +307,18 @@ class TargetLoop:
                 reporter.report(report)
         return report
 
-    def _refuse_clock(self, now: datetime) -> _Ending | None:
-        """Skip a cycle whose time is not later than the last one's: decisions need that."""
-        last = self._state.last_cycle
-        if last is None or now > last:
-            return None
-        error = f"the clock says {now.isoformat()}, the last cycle was at {last.isoformat()}"
-        if last - now > _SKEW:
-            # Times that lie ahead mean nothing any more; begin as after a restart, which moves
-            # nothing by itself, rather than wait until the clock has caught up.
-            self._state = ScalingState()
-            error += "; starting afresh"
-        return _Ending(outcome=Outcome.SKIPPED, error=error)
-
 
 def _write_result(outcome: Outcome) -> WriteResult:
     if outcome is Outcome.CONFLICTED:
         return WriteResult.CONFLICT
-    return WriteResult.FAILED if outcome is Outcome.FAILED else WriteResult.OK
+    failed = outcome in (Outcome.FAILED, Outcome.SKIPPED)
+    return WriteResult.FAILED if failed else WriteResult.OK
 
 
-def _bug(error: Exception) -> str:
-    """Name an unexpected error and the line that raised it, on one line."""
+def _told(error: Exception) -> str:
+    """Return what an error of ours says; an unexpected one with its line, on one line."""
+    if isinstance(error, AutoscalerError):
+        return str(error)
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -38,10 +38,10 @@ class Schedule:
 
     def put(self, cycles: Cycles, interval: timedelta) -> None:
         """Run these, and no others, from now on; what runs is not interrupted."""
-        kept = {job.id for job in self._scheduler.get_jobs()}
-        for gone in kept - set(cycles) if interval == self._interval else kept:
+        known = {job.id for job in self._scheduler.get_jobs()}
+        kept = known & set(cycles) if interval == self._interval else set()
+        for gone in known - kept:
             self._scheduler.remove_job(gone)
-            kept.discard(gone)
         self._interval = interval
         new = [target for target in cycles if target not in kept]
         now = self._clock.now()

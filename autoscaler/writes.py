@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from autoscaler.decision.model import ForeignWrite, ScaleEvent
-from autoscaler.ports import LastWriter, TargetState
+from autoscaler.ports import TargetState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,8 @@ class OwnWrites:
         self._expected = expected
         self._remembered = expected is not None
         self._lost: LostWrite | None = None
-        self._writer: LastWriter | None = None
+        self._ours = False
+        """Whether we are the last writer that we know of."""
 
     @property
     def expected(self) -> int | None:
@@ -33,7 +34,8 @@ class OwnWrites:
 
     def wrote(self, to: int) -> None:
         """Take note of a write that succeeded."""
-        self._expected, self._lost = to, None
+        self._expected, self._ours = to, True
+        self._lost, self._remembered = None, False
 
     def lost(self, from_: int, to: int, at: datetime) -> None:
         """Take note of a write whose answer was lost."""
@@ -43,41 +45,41 @@ class OwnWrites:
         """Return the write of ours that the replicas now show to have happened after all, once.
 
         Its answer was lost, or the daemon died before it could remember it: then the number is not
-        the one that is remembered, and the API names us as the last writer.
+        the one that is expected, and the API names us as the last writer. Where it does not tell,
+        only the very number whose answer was lost is ours.
         """
-        lost, writer = self._lost, seen.writer
-        if lost is not None and seen.current == lost.to and (writer is None or writer.is_us):
-            self.wrote(lost.to)
-            return ScaleEvent(at=lost.at, change=lost.to - lost.from_)
-        expected = self._expected
-        if not self._remembered or expected is None or seen.current == expected:
+        expected, lost, writer = self._expected, self._lost, seen.writer
+        if expected is None or seen.current == expected:
             return None
-        if writer is None or not writer.is_us:
+        if lost is not None and (writer.is_us if writer else seen.current == lost.to):
+            at = lost.at
+        elif self._remembered and writer is not None and writer.is_us:
+            at = writer.at
+        else:
             return None
         self.wrote(seen.current)
-        return ScaleEvent(at=writer.at, change=seen.current - expected)
+        return ScaleEvent(at=at, change=seen.current - expected)
 
-    def foreign(self, seen: TargetState) -> ForeignWrite | None:
-        """Return the foreign write that the replicas show, once; they are expected from then on.
+    def foreign(self, seen: TargetState, *, zero_is_off: bool) -> ForeignWrite | None:
+        """Return the foreign write that the replicas show and that is not accepted yet.
 
-        Switching off and on again by zero replicas is not one: it is a switch of its own. A number
-        that is the same as ours is one where somebody else has written it since we did.
+        Where zero replicas are a switch of their own, to turn it off and on again is not one. A
+        number that is the same as ours is one where somebody else has written it since we did.
         """
-        expected, self._expected = self._expected, seen.current
-        before, self._writer = self._writer, seen.writer
-        self._remembered = False
-        was_ours = before is not None and before.is_us
-        taken_over = was_ours and seen.writer is not None and not seen.writer.is_us
-        if expected is None or 0 in (seen.current, expected):
+        expected, writer = self._expected, seen.writer
+        if expected is None or (zero_is_off and 0 in (seen.current, expected)):
             return None
+        taken_over = self._ours and writer is not None and not writer.is_us
         if seen.current == expected and not taken_over:
             return None
-        return _foreign(seen)
+        if writer is None:
+            return ForeignWrite(manager="unknown", replicas=seen.current)
+        manager = f"another {writer.manager}" if writer.is_us else writer.manager
+        return ForeignWrite(manager=manager, at=writer.at, replicas=seen.current)
 
-
-def _foreign(seen: TargetState) -> ForeignWrite:
-    writer = seen.writer
-    if writer is None:
-        return ForeignWrite(manager="unknown", replicas=seen.current)
-    manager = f"another {writer.manager}" if writer.is_us else writer.manager
-    return ForeignWrite(manager=manager, at=writer.at, replicas=seen.current)
+    def accept(self, seen: TargetState) -> None:
+        """Go on from what the replicas are now, whoever has written them."""
+        if seen.current != self._expected:
+            self._lost = None
+        self._expected, self._remembered = seen.current, False
+        self._ours = seen.writer is not None and seen.writer.is_us

@@ -1,17 +1,22 @@
-"""A Prometheus and a Kubernetes API that answer at once, for the bench: the daemon is measured.
+"""What the daemon talks to, in a process of its own that answers at once: the daemon is measured.
 
-Run as a process of its own: `python bench/fakes.py PODS [CORE]` prints the port; one port serves
-both. Every Deployment that is asked for exists, has PODS ready pods, and objects as large as a real
-API server's, managed fields included, since reading them is a part of a cycle's price.
+One port serves a Kubernetes API, a Prometheus, a gateway's statistics and an exporter for a real
+Prometheus. Every Deployment that is asked for exists and has PODS ready pods until its scale is
+patched. Objects are as large as a real API server's, managed fields included, since reading them is
+a part of a cycle's price.
+
+`python bench/fakes.py PODS` prints the port, then a line for each patch: monotonic time, name,
+replicas. `GET /load/NAME/REQUESTS` sets what the exporter tells of a backend.
 """
 
 import asyncio
 import json
-import os
 import re
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache
 from urllib.parse import unquote_plus
 
 _RIDER = re.compile(r'"(__age_[0-9a-f]+__)", "([ap]\d+)"')
@@ -255,26 +260,10 @@ def pod_name(name: str, number: int) -> str:
     return f"{name}-{_HASH}-abc{number:02d}"
 
 
-def kubernetes(method: str, target: str, body: str, replicas: int) -> bytes:
-    """Answer a request to the API."""
-    found = _PATH.search(target)
-    if found is None:
-        return b"{}"
-    namespace, kind, name, scale = found.groups()
-    if scale and method == "PATCH":
-        wanted = json.loads(body)[-1]["value"]
-        spec = {"replicas": wanted}
-        return json.dumps({"kind": "Scale", "apiVersion": "autoscaling/v1", "spec": spec}).encode()
-    if kind == "deployments":
-        return deployment(namespace, name, replicas)
-    label = _LABEL.search(target)
-    return pods(namespace, label[1] if label else "ollama", replicas)
-
-
 # --- Prometheus ---------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def vector(query: str, replicas: int) -> bytes:
     """Answer a query of the shipped configuration with its riders: load for `replicas` replicas."""
     series: list[tuple[dict[str, str], str]] = []
@@ -294,26 +283,108 @@ def vector(query: str, replicas: int) -> bytes:
     return json.dumps({"status": "success", "data": data}, separators=(",", ":")).encode()
 
 
-@lru_cache(maxsize=None)
+@cache
 def query_of(encoded: str) -> str:
     """Find the query in what was sent as parameters."""
     found = re.search(r"(?:^|&)query=([^&]*)", encoded)
     return unquote_plus(found[1]) if found else ""
 
 
-# --- both ---------------------------------------------------------------------------------------
+def exported(loads: dict[str, float], replicas: int) -> Iterator[str]:
+    """Write what HAProxy, cAdvisor and kube-state-metrics tell, for the backends that have a load.
+
+    Each pod has used 1.2 of its 2 cores all the time.
+    """
+    for name, load in loads.items():
+        yield f'haproxy_backend_current_sessions{{proxy="{name}"}} {load}'
+        for number in range(replicas):
+            labels = f'namespace="llm",pod="{pod_name(name, number)}"'
+            cgroup = f'{labels},container="",image=""'
+            yield f"container_cpu_usage_seconds_total{{{cgroup}}} {1.2 * time.monotonic():.3f}"
+            limit = f'{labels},container="ollama",resource="cpu"'
+            yield f"kube_pod_container_resource_limits{{{limit}}} 2"
+
+
+# --- the gateway's statistics -------------------------------------------------------------------
+
+
+@cache
+def statistics(replicas: int) -> bytes:
+    """Write HAProxy's CSV with one backend, as wide as HAProxy writes it."""
+    columns = ["pxname", "svname", "qcur", "qmax", "scur", *(f"c{n}" for n in range(68)), "addr"]
+    columns += [f"d{n}" for n in range(64)]
+    rows = [
+        ["ollama", f"s{n}", "0", "0", "1", *["0"] * 68, f"10.1.0.{n + 2}:11434", *["0"] * 64]
+        for n in range(replicas)
+    ]
+    rows.append(["ollama", "BACKEND", "0", "0", f"{replicas}", *["0"] * 68, "", *["0"] * 64])
+    return ("# " + "\n".join(",".join(row) + "," for row in [columns, *rows]) + "\n").encode()
+
+
+# --- all of them --------------------------------------------------------------------------------
+
+
+class World:
+    """What changes: the loads that are exported, and the replicas that were written."""
+
+    def __init__(self, replicas: int) -> None:
+        self.standard = replicas
+        self.replicas: dict[str, int] = {}
+        self.loads: dict[str, float] = {}
+        self.lease = {"metadata": {"name": "autoscaler", "resourceVersion": "1"}, "spec": {}}
+
+    def answer(self, method: str, target: str, body: str) -> bytes:
+        """Answer a request with the content of a 200."""
+        path, _, parameters = target.partition("?")
+        if path.endswith("/api/v1/query"):
+            return vector(query_of(body or parameters), self.standard)
+        if path == "/metrics":
+            return ("\n".join(exported(self.loads, self.standard)) + "\n").encode()
+        if path == "/stats;csv":
+            return statistics(self.standard)
+        if path.startswith("/load/"):
+            _, _, name, load = path.split("/")
+            self.loads[name] = float(load)
+            return b"{}"
+        return self._kubernetes(method, target, body)
+
+    def _kubernetes(self, method: str, target: str, body: str) -> bytes:
+        found = _PATH.search(target)
+        if found is None:
+            return self._lease(method, body) if "/leases" in target else b"{}"
+        namespace, kind, name, scale = found.groups()
+        if scale and method == "PATCH":
+            return self._scale(name, json.loads(body)[-1]["value"])
+        if kind == "pods":
+            label = _LABEL.search(target)
+            name = label[1] if label else "ollama"
+        replicas = self.replicas.get(name, self.standard)
+        return (deployment if kind == "deployments" else pods)(namespace, name, replicas)
+
+    def _lease(self, method: str, body: str) -> bytes:
+        if method != "GET":
+            version = int(self.lease["metadata"]["resourceVersion"]) + 1
+            self.lease = json.loads(body)
+            self.lease["metadata"]["resourceVersion"] = str(version)
+        return json.dumps(self.lease).encode()
+
+    def _scale(self, name: str, replicas: int) -> bytes:
+        self.replicas[name] = replicas
+        print(time.monotonic(), name, replicas, flush=True)
+        spec = {"replicas": replicas}
+        return json.dumps({"kind": "Scale", "apiVersion": "autoscaling/v1", "spec": spec}).encode()
 
 
 class Connection(asyncio.Protocol):
     """One connection, kept alive."""
 
-    replicas = 3
-    requests = 0
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._heard = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = transport
-        self._heard = b""
 
     def data_received(self, data: bytes) -> None:
         """Answer each request that is whole."""
@@ -328,15 +399,10 @@ class Connection(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._heard = rest[length:]
-            self._answer(head.split(b"\r\n", 1)[0].decode(), rest[:length].decode())
+            method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+            self._send(self._world.answer(method, target, rest[:length].decode()))
 
-    def _answer(self, line: str, body: str) -> None:
-        method, target, _ = line.split(" ")
-        path, _, parameters = target.partition("?")
-        if path.endswith("/api/v1/query"):
-            content = vector(query_of(body or parameters), self.replicas)
-        else:
-            content = kubernetes(method, target, body, self.replicas)
+    def _send(self, content: bytes) -> None:
         head = (
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
             "Audit-Id: 7a0f9f0e-2d4f-4a7e-9a51-4f0a6a3f0b5e\r\n"
@@ -347,16 +413,14 @@ class Connection(asyncio.Protocol):
         self._transport.write(head.encode() + content)  # type: ignore[attr-defined]
 
 
-async def serve() -> None:
+async def serve(world: World) -> None:
     """Serve until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=512)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(world), "127.0.0.1", 0, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    Connection.replicas = int(sys.argv[1])
-    if len(sys.argv) > 2:
-        os.sched_setaffinity(0, {int(sys.argv[2])})
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve())
+        asyncio.run(serve(World(int(sys.argv[1]))))

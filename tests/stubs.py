@@ -263,14 +263,17 @@ def environment(world, **more):
 class DaemonProcess:
     """`python -m autoscaler run` as an operator starts it."""
 
-    def __init__(self, world, *arguments, configuration=CONFIGURATION, config=None, **environ):
+    def __init__(
+        self, world, *arguments, configuration=CONFIGURATION, config=None, without=(), **environ
+    ):
         if config is None:
             config = world.folder / "autoscaler.yaml"
             config.write_text(configuration)
         command = [sys.executable, "-m", "autoscaler", "run", "--config", str(config), *arguments]
+        given = environment(world, **environ)
         self.process = subprocess.Popen(
             command,
-            env=environment(world, **environ),
+            env={key: value for key, value in given.items() if key not in without},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoscaler.decision.model import Fallback, Policy
+from autoscaler.decision.model import Fallback, Policy, Schedule
 from autoscaler.decision.model import RatePolicy as Rate
 from autoscaler.decision.words import FallbackBehavior, Mode, PolicyType
 from autoscaler.errors import ConfigError
@@ -123,6 +123,113 @@ def test_a_fallback_reaches_the_policy(write):
     text = LEAST + "    fallback: {behavior: static, replicas: 3}\n"
     fallback = to_policy(load(write(text), {}).targets[0]).fallback
     assert fallback == Fallback(behavior=FallbackBehavior.STATIC, replicas=3)
+
+
+def test_idle_and_stuck_reach_the_policy_with_their_defaults(write):
+    """Ten minutes, five minutes, and nobody is replaced unasked."""
+    policy = to_policy(load(write(LEAST), {}).targets[0])
+    assert policy.idle_period == timedelta(minutes=10)
+    assert (policy.stuck_after, policy.restart_stuck) == (timedelta(minutes=5), False)
+    assert policy.schedules == ()
+
+
+def test_a_stuck_time_of_zero_means_never(write):
+    """None in the policy."""
+    text = LEAST + "    stuck_after: 0s\n    restart_stuck: true\n"
+    policy = to_policy(load(write(text), {}).targets[0])
+    assert (policy.stuck_after, policy.restart_stuck) == (None, True)
+
+
+def test_schedules_reach_the_policy(write):
+    """In their order; what is not named stays open."""
+    text = (
+        LEAST
+        + """
+    schedules:
+      - name: office
+        start: 30 7 * * mon-fri
+        end: 0 19 * * mon-fri
+        timezone: Europe/Berlin
+        min_replicas: 4
+      - {name: night, start: 0 22 * * *, end: 0 5 * * *, max_replicas: 3}
+"""
+    )
+    assert to_policy(load(write(text), {}).targets[0]).schedules == (
+        Schedule(
+            name="office",
+            start="30 7 * * mon-fri",
+            end="0 19 * * mon-fri",
+            timezone="Europe/Berlin",
+            min_replicas=4,
+        ),
+        Schedule(name="night", start="0 22 * * *", end="0 5 * * *", max_replicas=3),
+    )
+
+
+def test_zero_replicas_need_a_total_that_may_grow(write):
+    """Without a pod only such a metric can bring them back."""
+    zero = LEAST + "    min_replicas: 0\n"
+    assert load(write(zero), {}).targets[0].min_replicas == 0
+    told = "min_replicas = 0, must be above 0 without a metric of type total that may grow"
+    for changed in (
+        zero.replace("type: total", "type: pod"),
+        zero.replace("target: 0.8", "target: 0.8, use_for: scale_down"),
+    ):
+        assert f"targets[0].{told}" in refusal(write(changed))
+    night = (
+        LEAST.replace("type: total", "type: pod")
+        + """
+    schedules: [{name: night, start: 0 22 * * *, end: 0 5 * * *, min_replicas: 0}]
+"""
+    )
+    assert f"targets[0].schedules[0].{told}" in refusal(write(night))
+
+
+OFFICE = {
+    "name": "office",
+    "start": "30 7 * * mon-fri",
+    "end": "0 19 * * mon-fri",
+    "timezone": "Europe/Berlin",
+    "min_replicas": 4,
+}
+LATE = {**OFFICE, "name": "late", "start": "0 18 * * *", "end": "0 20 * * *"}
+
+
+@pytest.mark.parametrize(
+    ("schedules", "told"),
+    [
+        ([{**OFFICE, "start": "30 7 * *"}], '[0].start = "30 7 * *", must be a cron expression'),
+        ([{**OFFICE, "end": "0 25 * * *"}], "hour 25 is not in 0..23"),
+        ([{**OFFICE, "start": "0 8 30 2 *"}], "must name a day that there is in one of its months"),
+        ([{**OFFICE, "start": 5}], "[0].start = 5, must be text"),
+        ([{**OFFICE, "timezone": "Berlin"}], '[0].timezone = "Berlin", must be an IANA time zone'),
+        ([{**OFFICE, "name": "a b"}], '[0].name = "a b", must be letters'),
+        (
+            [{**OFFICE, "min_replicas": None}],
+            "[0].min_replicas = null, must be given where max_rep",
+        ),
+        (
+            [{**OFFICE, "min_replicas": 7}],
+            "[0].min_replicas = 7, must not be above max_replicas = 6",
+        ),
+        ([{**OFFICE, "max_replicas": 0}], "[0].max_replicas = 0, must be at least 1"),
+        (
+            [{**LATE, "min_replicas": None, "max_replicas": 1}],
+            "[0].max_replicas = 1, must not be bel",
+        ),
+        ([{**OFFICE, "end": OFFICE["start"]}], '[0].end = "30 7 * * mon-fri", must end what'),
+        ([{**OFFICE, "start": "* * * * *", "end": "*/2 * * * *"}], "it never does"),
+        ([OFFICE, OFFICE], 'targets[0].schedules = "office", stands twice'),
+        ([OFFICE, LATE], 'targets[0].schedules = "office", must not overlap with "late"'),
+        ([{**OFFICE, "begin": "0 8 * * *"}], "[0].begin = "),
+        ([{"name": "office", "min_replicas": 3}], "[0].start: must be given"),
+        ("always", 'schedules = "always", must be a list'),
+    ],
+)
+def test_schedules_that_cannot_be_meant_are_refused(write, schedules, told):
+    """With the key, the value and the rule, on one line."""
+    target = {**yaml.safe_load(LEAST)["targets"][0], "schedules": schedules}
+    assert told in refusal(write(yaml.safe_dump({"targets": [target]})))
 
 
 def test_yaml_of_today_is_understood(write):
@@ -284,8 +391,11 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("max_age: 30s", "max_age: 0s", 'metrics[0].max_age = "0s", must lie within'),
         ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
+        ("idle_period: 10m", "idle_period: 0s", 'idle_period = "0s", must lie within 1s..7d'),
+        ("stuck_after: 5m", "stuck_after: 2d", 'stuck_after = "2d", must lie within 0s..1d'),
         ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
         # words
+        ("restart_stuck: false", "restart_stuck: 1", "restart_stuck = 1, must be true or false"),
         ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),
         ("type: total", "type: totals", 'metrics[0].type = "totals", must be one of'),
         ("use_for: both", "use_for: up", 'metrics[0].use_for = "up", must be one of'),

@@ -9,11 +9,12 @@ what it says.
 
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from http.client import RemoteDisconnected
 from threading import BoundedSemaphore, Lock
 from typing import Generic, Protocol, TypeVar
+from weakref import finalize
 
 from urllib3.util.wait import wait_for_read
 
@@ -109,6 +110,7 @@ class Channels(Generic[C]):
         self._places = BoundedSemaphore(most)
         self._lock = Lock()
         self._idle: deque[Channel[C]] = deque()
+        finalize(self, _close, self._idle)
 
     def call(
         self, seconds: float, work: Callable[[Channel[C], float], A], *, repeatable: bool
@@ -121,7 +123,8 @@ class Channels(Generic[C]):
         """
         until = self._clock.monotonic() + seconds
         if not self._places.acquire(timeout=max(0.0, seconds)):
-            raise NoTurnError(f"no turn among {self._most} requests at a time within {seconds:g}s")
+            told = f"no turn among {self._most} requests at a time"
+            raise NoTurnError(f"{told} within {seconds:.3g}s")
         channel = None
         try:
             channel = self._take() if repeatable else None
@@ -172,12 +175,16 @@ class Channels(Generic[C]):
                 superfluous.append(channel)
             while self._idle and self._is_old(self._idle[0]):
                 superfluous.append(self._idle.popleft())
-        for each in superfluous:
-            each.close()
+        _close(superfluous)
 
     def _is_old(self, channel: Channel[C]) -> bool:
         since = channel.idle_since or 0.0
         return self._clock.monotonic() - since > _MOST_IDLE_SECONDS
+
+
+def _close(channels: Iterable[Channel[C]]) -> None:
+    for channel in channels:
+        channel.close()
 
 
 def _is_stale(channel: Channel[C], error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Bounds a request in time: ends its connection from another thread, whatever it waits for.
+"""Bounds a request in time: ends its connections from another thread, whatever they wait for.
 
 A timeout of a socket bounds each single read. A server that sends one byte now and then never
 meets it, so what bounds a request as a whole has to come from outside. A connection that stands is
@@ -10,23 +10,27 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
+
+C = TypeVar("C")
 
 
 class Cutter:
-    """Ends one connection from another thread. Once it has, there is no other."""
+    """Ends connections from another thread. Once it has, there are no others."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._connection: socket.socket | None = None
+        self._connections: list[socket.socket] = []
         self._is_cut = False
         self._is_connecting = False
         self._on_quiet: Callable[[], object] | None = None
+        self.before_sending: Callable[[], object] | None = None
+        """Called right before bytes leave, each time; what it raises keeps them here."""
 
     @property
     def has_watched(self) -> bool:
         """Tell whether any connection stood, so that something may have been sent."""
-        return self._connection is not None
+        return bool(self._connections)
 
     @property
     def is_cut(self) -> bool:
@@ -35,25 +39,32 @@ class Cutter:
 
     @property
     def connection(self) -> socket.socket | None:
-        """Return the connection that stands, or did."""
-        return self._connection
+        """Return the connection that stands or stood last."""
+        return self._connections[-1] if self._connections else None
 
     def watch(self, connection: socket.socket) -> None:
         """Take note of a connection; TimeoutError where all is over already."""
         with self._changed:
             if self._is_cut:
                 raise TimeoutError
-            self._connection = connection
+            self._connections.append(connection)
+
+    def let_out(self) -> None:
+        """Raise where nothing must be sent any more."""
+        if self._is_cut:
+            raise TimeoutError
+        if self.before_sending is not None:
+            self.before_sending()
 
     def cut(self) -> None:
-        """End the connection, and each that is still to come."""
+        """End every connection, and each that is still to come."""
         with self._changed:
             self._is_cut = True
             self._changed.notify_all()
-            if self._connection is not None:
+            for connection in self._connections:
                 with suppress(OSError):  # already closed
                     # Not the TLS connection's own method, which is not for a second thread.
-                    socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def connect(self, work: Callable[[], object], name: str) -> None:
         """Do what makes a connection, on a thread; TimeoutError where it is cut meanwhile."""
@@ -97,16 +108,15 @@ class Cutter:
             act()
 
 
-def make_cuttable(pool: Any, cutter: Cutter, name: str = "connect") -> None:  # noqa: ANN401
-    """Let a pool make its connections by the cutter, which sees each before it is used.
+def cuttable(base: type[C], cutter: Cutter, name: str) -> type[C]:
+    """Return a class of connections that are made by the cutter, and seen by it before their use.
 
     `name` is that of the threads.
     """
-    base = type(pool).ConnectionCls  # not the pool's own, which may be cuttable already
 
     def connect(connection: Any) -> None:  # noqa: ANN401
         def work() -> None:
-            base.connect(connection)
+            base.connect(connection)  # type: ignore[attr-defined]
             try:
                 cutter.watch(connection.sock)
             except TimeoutError:
@@ -115,4 +125,8 @@ def make_cuttable(pool: Any, cutter: Cutter, name: str = "connect") -> None:  # 
 
         cutter.connect(work, name)
 
-    pool.ConnectionCls = type(base.__name__, (base,), {"connect": connect})
+    def send(connection: Any, data: Any) -> None:  # noqa: ANN401
+        cutter.let_out()
+        base.send(connection, data)  # type: ignore[attr-defined]
+
+    return type(base.__name__, (base,), {"connect": connect, "send": send})

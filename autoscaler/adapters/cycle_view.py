@@ -1,16 +1,17 @@
 """A finished cycle in numbers and one sentence: what the log, the metrics and /status all tell."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from autoscaler.decision.cycle import Cycle
-from autoscaler.decision.model import Decision, Pod, Policy, Step
-from autoscaler.decision.quality import Reading, read_metrics
+from autoscaler.decision.cycle import Cycle, judge
+from autoscaler.decision.model import Decision, Step
+from autoscaler.decision.quality import Reading
 from autoscaler.decision.recommend import usage_ratio
 from autoscaler.decision.record import Outcome, Record, to_json
+from autoscaler.decision.schedule import Bounds
 from autoscaler.decision.words import Direction, MetricType, Reason, Stage
 from autoscaler.ports import CycleReport
 
@@ -19,7 +20,6 @@ STAGES = (
     Stage.TOLERANCE,
     Stage.QUALITY,
     Stage.FEASIBILITY,
-    Stage.STUCK,
     Stage.STABILIZATION,
     Stage.COOLDOWN,
     Stage.RATE,
@@ -29,31 +29,8 @@ STAGES = (
     Stage.SWITCH,
     Stage.CONFLICT,
 )
-"""As they change the number: what is missing has its say once the metrics have had theirs. The
-choice of victims is none of them."""
-
-
-# --- stand-ins until the decision has them
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    min_replicas: int
-    max_replicas: int
-    schedule: str = ""
-
-
-def bounds_in_force(policy: Policy, _now: datetime) -> Bounds:
-    return Bounds(min_replicas=policy.min_replicas, max_replicas=policy.max_replicas)
-
-
-def idle_since(cycle: Cycle) -> datetime | None:
-    return cycle.state.idle_since
-
-
-def stuck_pods(_cycle: Cycle) -> tuple[str, ...]:
-    return ()
-
-
-# --- end of the stand-ins
+"""As they change the number: what is missing has its say once the metrics have had theirs. What
+is told of stuck replicas and of victims changes no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +60,10 @@ class CycleView:
     reason: str
     """Of the decision, or why there is none; empty where no `Reason` says it."""
     record: Record | None
-    """None where the cycle could not observe enough to decide; then all below is empty."""
-    metrics: tuple[MetricView, ...] = ()
-    bounds: Bounds | None = None
-    """In force at that time, schedules applied."""
-    stuck: tuple[str, ...] = ()
-    """Pods that have requests and do not work on them."""
-    idle: timedelta | None = None
-    """How long nothing has been in the system; None while something is, or may be."""
+    """None where the cycle could not observe enough to decide; then so is `judged`."""
+    judged: Cycle | None
+    """What the stages were given."""
+    metrics: tuple[MetricView, ...]
     sentence: str
 
     @property
@@ -117,17 +90,36 @@ class CycleView:
     @property
     def blind(self) -> bool:
         """Tell whether the victims were chosen without knowing what they are serving."""
-        return self._has(Reason.VICTIMS_UNKNOWN)
+        steps = self.record.steps if self.record else ()
+        return any(step.reason is Reason.VICTIMS_UNKNOWN for step in steps)
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Return the bounds in force at that time, schedules applied."""
+        return self.judged.bounds if self.judged else None
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """Return the pods that have requests and do not work on them."""
+        return self.judged.stuck if self.judged else ()
 
     @property
     def failing(self) -> tuple[str, ...]:
         """Return the pods whose container does not come up."""
-        return self._pods(lambda pod: pod.failing)
+        return tuple(self.judged.failing) if self.judged else ()
 
     @property
     def unschedulable(self) -> tuple[str, ...]:
         """Return the pods that no node has room for."""
-        return self._pods(lambda pod: pod.unschedulable)
+        pods = self.record.observation.pods if self.record else None
+        return tuple(pod.name for pod in pods or () if pod.unschedulable and not pod.deleting)
+
+    @property
+    def idle(self) -> timedelta | None:
+        """Return how long nothing has been in the system; None while something is, or may be."""
+        if self.judged is None or self.judged.idle_since is None:
+            return None
+        return self.at - self.judged.idle_since
 
     @property
     def in_flight(self) -> int | None:
@@ -147,13 +139,6 @@ class CycleView:
         if seen.paused:
             return (Direction.UP, Direction.DOWN)
         return () if seen.paused_direction is None else (seen.paused_direction,)
-
-    def _has(self, reason: Reason) -> bool:
-        return self.record is not None and any(step.reason is reason for step in self.record.steps)
-
-    def _pods(self, trouble: Callable[[Pod], bool | None]) -> tuple[str, ...]:
-        pods = self.record.observation.pods if self.record else None
-        return tuple(pod.name for pod in pods or () if trouble(pod) and not pod.deleting)
 
 
 class Viewer(Protocol):
@@ -180,7 +165,8 @@ class Views:
 def view_of(report: CycleReport) -> CycleView:
     """Return what there is to tell of a cycle."""
     record = report.record
-    told = _judged(record) if record else {}
+    # Once more by the very function that the decision used, on the very same arguments.
+    judged = judge(record.policy, record.state, record.observation) if record else None
     return CycleView(
         target=report.target,
         at=report.at,
@@ -189,8 +175,9 @@ def view_of(report: CycleReport) -> CycleView:
         error=report.error,
         reason=str(record.decision.reason) if record else report.reason,
         record=record,
+        judged=judged,
+        metrics=_metric_views(judged) if judged else (),
         sentence=_sentence(report),
-        **told,
     )
 
 
@@ -244,22 +231,12 @@ def _plain_metric(metric: MetricView) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value not in (None, "")}
 
 
-def _judged(record: Record) -> dict[str, Any]:
-    """Judge once more, by the very functions that the decision used, on the very same arguments."""
-    policy, state, seen = record.policy, record.state, record.observation
-    readings = read_metrics(policy, state, seen)
-    cycle = Cycle(policy=policy, state=state, observation=seen, readings=readings)
-    since = idle_since(cycle)
-    return {
-        "metrics": tuple(_metric_view(reading, seen.current) for reading in readings),
-        "bounds": bounds_in_force(policy, seen.now),
-        "stuck": stuck_pods(cycle),
-        "idle": None if since is None else seen.now - since,
-    }
+def _metric_views(cycle: Cycle) -> tuple[MetricView, ...]:
+    return tuple(_metric_view(reading, cycle.working) for reading in cycle.readings)
 
 
-def _metric_view(reading: Reading, current: int) -> MetricView:
-    ratio = None if reading.missing else usage_ratio(reading, current)
+def _metric_view(reading: Reading, working: int) -> MetricView:
+    ratio = None if reading.missing else usage_ratio(reading, working)
     return MetricView(
         name=reading.metric.name,
         quality=reading.quality,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import datetime, timedelta
-from http.client import IncompleteRead
+from http.client import HTTPException, IncompleteRead
 from math import inf, isfinite
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -84,6 +84,8 @@ MEANINGS: Mapping[type[BaseException], str] = {
     http.UnrewindableBodyError: "request cannot be sent again",
     client.PrometheusApiClientException: "request was refused",
     client.MetricValueConversionError: "answer has a value that is not a number",
+    HTTPException: "connection failed",
+    ssl.SSLError: "TLS failed",
     OSError: "connection failed",
 }
 """What each exception of the libraries below means, in our words."""

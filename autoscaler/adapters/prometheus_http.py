@@ -7,19 +7,23 @@ heeds no proxy or .netrc of the environment, and judges the answer before the cl
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from autoscaler.adapters.channels import Channel, Channels, NoTurnError
-from autoscaler.adapters.cutter import Cutter, make_cuttable
+from autoscaler.adapters.cutter import Cutter, cuttable
 
 MAX_ANSWER_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**16
 _LONGEST_GET = 2000
+_MAX_REMEMBERED = 8192
 _REFUSED_QUERY = {"bad_data", "execution"}
+_THREADS = "prometheus"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -36,9 +40,10 @@ class QuerySession:
     def __init__(self, url: str, ca_file: Path | None) -> None:
         """Talk to the server of this URL. Raises ValueError where it is none."""
         parts = urlsplit(url.rstrip("/"))
-        port_fits = parts.port is None or parts.port > 0  # raises, where it is no number
-        if parts.scheme not in {"http", "https"} or not parts.hostname or not port_fits:
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("no URL of a server")
+        self._is_secure = parts.scheme == "https"
+        self._server = (parts.hostname, parts.port)  # raises, where the port is none
         self._origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self.url = f"{self._origin}{parts.path}"
         """Without credentials."""
@@ -67,7 +72,7 @@ class QuerySession:
         **_: object,
     ) -> "_Judged":
         """Send a query; the response's `json()` is a success. Raises AnswerError otherwise."""
-        sent = urlencode(params)
+        sent = _encoded(tuple(params.items()))
         target = url.removeprefix(self._origin)
         options: dict[str, Any] = {"headers": {**headers, **self._headers}}
         # To read, no proxy asks for more rights than GET; a long query is too much for an URL.
@@ -77,10 +82,9 @@ class QuerySession:
         else:
             target = f"{target}?{sent}"
 
-        def work(channel: Channel[HTTPConnectionPool], left: float) -> tuple[int, bytes]:
-            options["timeout"] = left
+        def work(channel: Channel[HTTPConnection], left: float) -> tuple[int, bytes]:
             try:
-                return _exchange(channel, method, target, options)
+                return _exchange(channel, left, method, target, options)
             except Exception as error:
                 if channel.is_cut:
                     raise TimeoutError from error
@@ -91,14 +95,20 @@ class QuerySession:
         except NoTurnError as error:
             raise AnswerError(str(error)) from None
 
-    def _open(self, cutter: Cutter) -> HTTPConnectionPool:
+    def _open(self, cutter: Cutter) -> HTTPConnection:
+        host, port = self._server
+        if not self._is_secure:
+            return cuttable(HTTPConnection, cutter, _THREADS)(host, port)
         if self._ca_file is not None and not self._ca_file.is_file():
             raise AnswerError(f"ca_file {self._ca_file}: no such file")
         trusted = str(self._ca_file) if self._ca_file else None
-        manager = PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=trusted)
-        pool = manager.connection_from_url(self._origin)
-        make_cuttable(pool, cutter, "prometheus")
-        return pool
+        secure = cuttable(HTTPSConnection, cutter, _THREADS)
+        return secure(host, port, cert_reqs="CERT_REQUIRED", ca_certs=trusted)
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _encoded(params: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(params)
 
 
 class _Judged:
@@ -115,12 +125,19 @@ class _Judged:
 
 
 def _exchange(
-    channel: Channel[HTTPConnectionPool], method: str, target: str, options: Mapping[str, Any]
+    channel: Channel[HTTPConnection],
+    left: float,
+    method: str,
+    target: str,
+    options: Mapping[str, Any],
 ) -> tuple[int, bytes]:
     """Send one request and return the answer's status and body."""
-    answer = channel.client.urlopen(
-        method, target, retries=False, redirect=False, preload_content=False, **options
-    )
+    connection = channel.client
+    connection.timeout = left
+    connection.request(method, target, preload_content=False, **options)
+    if connection.sock is not None:
+        connection.sock.settimeout(left)
+    answer = connection.getresponse()
     channel.has_heard = True
     body = _bounded(answer)
     channel.insist()

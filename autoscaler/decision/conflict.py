@@ -7,9 +7,14 @@ from autoscaler.decision.model import Step
 from autoscaler.decision.words import Reason, Stage
 
 
+def stands_down(cycle: Cycle) -> bool:
+    """Tell whether the hold of the last foreign write is not yet over."""
+    return bool(stand_down(cycle, cycle.current))
+
+
 def stand_down(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Hold until `conflict_hold` has passed since the last foreign write."""
-    since = conflict_since(cycle)
+    since, manager = last_foreign_write(cycle)
     if since is None or cycle.observation.now - since >= cycle.policy.conflict_hold:
         return ()
     return (
@@ -18,13 +23,14 @@ def stand_down(cycle: Cycle, number: int) -> tuple[Step, ...]:
             from_=number,
             to=cycle.current,
             reason=Reason.CONFLICT,
-            detail=f"another writer changed replicas, seen at {since.isoformat()}",
+            detail=f"{manager or 'another writer'} changed replicas, seen at {since.isoformat()}",
         ),
     )
 
 
-def conflict_since(cycle: Cycle) -> datetime | None:
-    """Return the time of the last foreign write; each one starts the hold anew."""
-    if cycle.observation.foreign_write is not None:
-        return cycle.observation.now
-    return cycle.state.conflict_since
+def last_foreign_write(cycle: Cycle) -> tuple[datetime | None, str]:
+    """Return when the last foreign write was seen, and whose; each one starts the hold anew."""
+    write = cycle.observation.foreign_write
+    if write is not None:
+        return cycle.observation.now, write.manager
+    return cycle.state.conflict_since, cycle.state.conflict_with

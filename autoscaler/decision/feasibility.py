@@ -2,8 +2,7 @@
 
 from autoscaler.decision.cycle import Cycle
 from autoscaler.decision.model import Step
-from autoscaler.decision.numbers import replicas_for
-from autoscaler.decision.recommend import filled_load
+from autoscaler.decision.recommend import filled_load, needed
 from autoscaler.decision.words import Reason, Stage, UseFor
 
 
@@ -16,9 +15,9 @@ def keep_feasible(cycle: Cycle, number: int) -> tuple[Step, ...]:
     for reading in cycle.readings:
         if reading.missing or reading.metric.use_for is UseFor.SCALE_DOWN:
             continue
-        needed = replicas_for(filled_load(reading), reading.metric.target * edge)
-        if needed > least:
-            least, name = needed, reading.metric.name
+        survivors = needed(cycle, reading, filled_load(reading), edge)
+        if survivors > least:
+            least, name = survivors, reading.metric.name
     if least == number:
         return ()
     return (

@@ -51,12 +51,14 @@ def limit_rate(cycle: Cycle, number: int) -> tuple[Step, ...]:
 
 
 def keep_bounds(cycle: Cycle, number: int) -> tuple[Step, ...]:
-    """Keep the number within the bounds."""
-    low, high = cycle.policy.min_replicas, cycle.policy.max_replicas
+    """Keep the number within the bounds that are in force."""
+    low, high = cycle.bounds.min_replicas, cycle.bounds.max_replicas
     if low <= number <= high:
         return ()
     to, reason = (low, Reason.AT_MINIMUM) if number < low else (high, Reason.AT_MAXIMUM)
     detail = f"min_replicas {low}, max_replicas {high}"
+    if cycle.bounds.schedule:
+        detail += f" by schedule {cycle.bounds.schedule}"
     return (Step(stage=Stage.BOUNDS, from_=number, to=to, reason=reason, detail=detail),)
 
 

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from math import isfinite
 from types import MappingProxyType
 
+from autoscaler.decision import cron, zones
 from autoscaler.decision.refusal import (
     require,
+    require_by,
     require_count,
     require_distinct,
     require_span,
@@ -137,6 +139,17 @@ class Schedule:
     max_replicas: int | None = None
     """None: as outside of the window."""
 
+    def __post_init__(self) -> None:
+        require(bool(self.name), "name", self.name, "must not be empty")
+        require_by(cron.parse, "start", self.start)
+        require_by(cron.parse, "end", self.end)
+        require_by(zones.zone, "timezone", self.timezone)
+        least, most = self.min_replicas, self.max_replicas
+        given = least is not None or most is not None
+        require(given, "min_replicas", None, "must be given where max_replicas is not")
+        require_count("min_replicas", least)
+        require(most is None or most >= 1, "max_replicas", most, "must be at least 1")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -155,13 +168,13 @@ class Policy:
     conflict_hold: timedelta
     """How long to stand down after another writer changed `replicas`."""
     idle_period: timedelta = timedelta(0)
-    """How long nothing must have been in the system before the last replica goes."""
+    """How long nothing must have been in the system before the last replica goes; 0: no matter."""
     stuck_after: timedelta | None = None
     """How long a replica may have requests and no CPU use before it is stuck; None: never."""
     restart_stuck: bool = False
     """Whether a stuck replica is replaced."""
     schedules: tuple[Schedule, ...] = ()
-    """Times with other bounds; no two overlap."""
+    """Times with other bounds; where two overlap, the first counts."""
     mode: Mode = Mode.ACT
 
     def __post_init__(self) -> None:
@@ -177,6 +190,32 @@ class Policy:
         require_distinct("metrics", [metric.name for metric in self.metrics])
         for key in ("hold_limit", "pending_limit", "conflict_hold", "idle_period"):
             require_span(key, getattr(self, key))
+        require(
+            self.stuck_after is None or self.stuck_after > timedelta(0),
+            "stuck_after",
+            str(self.stuck_after),
+            "must be above 0",
+        )
+        require_distinct("schedules", [schedule.name for schedule in self.schedules])
+        for index, schedule in enumerate(self.schedules):
+            self._require_order(f"schedules[{index}]", schedule)
+
+    @property
+    def least_replicas(self) -> int:
+        """Return the lowest bound of any time; 0 where no replica may be what the load wants."""
+        lows = [schedule.min_replicas for schedule in self.schedules]
+        return min([self.min_replicas, *(low for low in lows if low is not None)])
+
+    def _require_order(self, key: str, schedule: Schedule) -> None:
+        """Refuse bounds that contradict each other once a schedule has changed them."""
+        least, most = schedule.min_replicas, schedule.max_replicas
+        low = self.min_replicas if least is None else least
+        high = self.max_replicas if most is None else most
+        if least is None:
+            rule = f"must not be below min_replicas = {low}"
+            require(low <= high, f"{key}.max_replicas", high, rule)
+        rule = f"must not be above max_replicas = {high}"
+        require(low <= high, f"{key}.min_replicas", low, rule)
 
 
 # --- observation ------------------------------------------------------------------------------
@@ -306,6 +345,8 @@ class ScalingState:
     """Metric name to the first cycle of the present stretch without a usable answer."""
     conflict_since: datetime | None = None
     """The last foreign write."""
+    conflict_with: str = ""
+    """Who it was, by the name of its field manager."""
     given_back: Recommendation | None = None
     """When replicas that could not run were last given back, and how many could."""
     idle_since: datetime | None = None
@@ -314,6 +355,13 @@ class ScalingState:
     """Pod name to the first cycle in which it failed to come up; it ends with being ready."""
     stuck: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     """Pod name to the first cycle of the present stretch with requests and no CPU use."""
+
+    def watched(self, now: datetime, span: timedelta) -> bool:
+        """Tell whether the last cycle is no longer ago than a span that a clock must run for.
+
+        Else the process stood still, or the time has jumped: that is no time that anybody saw.
+        """
+        return self.last_cycle is not None and now - self.last_cycle <= span
 
 
 # --- decision ---------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Replicas that cannot run are given back, and not asked for again for a while.
 
 While own replicas are starting, nothing is added on their account: the recommendation counts
-them (`recommend.py`). This stage handles those that do not start at all.
+them, but for those that fail (`recommend.py`). This stage handles those that do not start at all.
 """
 
 from autoscaler.decision.cycle import Cycle
@@ -10,24 +10,24 @@ from autoscaler.decision.words import ALIVE, PodPhase, Reason, Stage
 
 
 def runnable(cycle: Cycle) -> int | None:
-    """Return how many of the current replicas can run; None where none is stuck.
+    """Return how many of the current replicas can run; None where none is lost.
 
-    Stuck is who has been pending for `pending_limit` and found no node (or, where that is not
-    known, is merely pending). The last replica is never given back for it: a cluster may only
+    Lost is who has found no node (or, where that is not known, has been pending) or has failed to
+    come up for `pending_limit`. The last replica is never given back for it: a cluster may only
     add a node for a pod that waits.
     """
     pods = cycle.observation.pods or ()
-    stuck = sum(_stuck(cycle, pod) for pod in pods)
-    if not stuck:
+    lost = sum(_lost(cycle, pod) for pod in pods)
+    if not lost:
         return None
-    alive = sum(not pod.deleting and pod.phase in ALIVE for pod in pods)  # the stuck among them
-    return min(cycle.current, max(1, cycle.current - stuck, alive - stuck))
+    alive = sum(not pod.deleting and pod.phase in ALIVE for pod in pods)  # the lost among them
+    return min(cycle.current, max(1, cycle.current - lost, alive - lost))
 
 
 def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
-    """Give back stuck replicas; afterwards do not grow beyond what ran, for `pending_limit`."""
+    """Give back lost replicas; afterwards do not grow beyond what ran, for `pending_limit`."""
     able = runnable(cycle)
-    if able is not None and cycle.veto is None and number > able:
+    if able is not None and able < cycle.current and cycle.veto is None and number > able:
         return (
             Step(
                 stage=Stage.PENDING,
@@ -49,7 +49,7 @@ def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
             from_=number,
             to=ceiling,
             reason=Reason.PODS_PENDING,
-            detail=f"more than {ceiling} could not be started",
+            detail=f"more than {ceiling} could not be started{_until(cycle)}",
         ),
     )
 
@@ -63,13 +63,16 @@ def given_back(cycle: Cycle) -> Recommendation | None:
     return None if past is None or _over(cycle, past) else past
 
 
-def _stuck(cycle: Cycle, pod: Pod) -> bool:
+def _lost(cycle: Cycle, pod: Pod) -> bool:
+    now, limit = cycle.observation.now, cycle.policy.pending_limit
+    if pod.name in cycle.failing and now - cycle.failing[pod.name] >= limit:
+        return True
     return (
         pod.phase is PodPhase.PENDING
         and not pod.deleting
         and pod.unschedulable is not False
         and pod.created is not None
-        and cycle.observation.now - pod.created >= cycle.policy.pending_limit
+        and now - pod.created >= limit
     )
 
 
@@ -77,3 +80,11 @@ def _over(cycle: Cycle, past: Recommendation) -> bool:
     """Tell whether there is room again: time has passed, or more run than could before."""
     waited = cycle.observation.now - past.at >= cycle.policy.pending_limit
     return waited or cycle.observation.ready > past.replicas
+
+
+def _until(cycle: Cycle) -> str:
+    """Tell from when on more are asked for again, where that is known."""
+    past = given_back(cycle)
+    return (
+        f", asked for again at {(past.at + cycle.policy.pending_limit).isoformat()}" if past else ""
+    )

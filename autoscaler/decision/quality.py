@@ -20,6 +20,8 @@ from autoscaler.decision.model import (
     Samples,
     ScalingState,
 )
+from autoscaler.decision.refusal import shown
+from autoscaler.decision.stuck import stuck_pods
 from autoscaler.decision.words import MetricType, MissingKind, OnEmpty, PodPhase, Reason
 
 _NOT_OBSERVED = Missing(missing=MissingKind.FAILED, detail="not in the observation")
@@ -70,10 +72,14 @@ class Reading:
 
 
 def read_metrics(
-    policy: Policy, state: ScalingState, observation: Observation
+    policy: Policy,
+    state: ScalingState,
+    observation: Observation,
+    stuck: tuple[str, ...] | None = None,
 ) -> tuple[Reading, ...]:
-    """Judge each metric of the policy, with its hold clock."""
-    return tuple(_read(metric, policy, state, observation) for metric in policy.metrics)
+    """Judge each metric of the policy, with its hold clock. What is stuck does not serve."""
+    seen = _see(observation, stuck_pods(policy, state, observation) if stuck is None else stuck)
+    return tuple(_read(metric, policy, state, seen) for metric in policy.metrics)
 
 
 def hold_clocks(readings: Iterable[Reading]) -> Mapping[str, datetime]:
@@ -81,39 +87,69 @@ def hold_clocks(readings: Iterable[Reading]) -> Mapping[str, datetime]:
     return {reading.metric.name: reading.since for reading in readings if reading.since}
 
 
-def _read(metric: Metric, policy: Policy, state: ScalingState, observation: Observation) -> Reading:
-    reading = _judge(metric, observation)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """An observation, and who serves in it."""
+
+    observation: Observation
+    serving: frozenset[str] | None
+    """Names of the pods; None where they are not known."""
+    count: int
+
+
+def _see(observation: Observation, stuck: tuple[str, ...]) -> _Seen:
+    if observation.pods is None:
+        return _Seen(observation=observation, serving=None, count=observation.ready)
+    serving = frozenset(
+        pod.name
+        for pod in observation.pods
+        if pod.ready and pod.phase is PodPhase.RUNNING and not pod.deleting
+    ).difference(stuck)
+    return _Seen(observation=observation, serving=serving, count=len(serving))
+
+
+def _read(metric: Metric, policy: Policy, state: ScalingState, seen: _Seen) -> Reading:
+    """Judge one metric and set its clock: only a whole answer ends it.
+
+    One that has run out begins anew with a partial answer: the fallback is left, and not entered
+    again before another hold limit, so that it cannot take turns with what is half known.
+    """
+    reading, now = _judge(metric, seen), seen.observation.now
     since = state.holds.get(metric.name)
     if reading.whole:
-        since = None  # only a whole answer ends the clock
-    elif reading.missing and since is None:
-        since = observation.now
-    expired = since is not None and observation.now - since >= policy.hold_limit
+        since = None
+    elif reading.missing:
+        since = since or now
+    elif since and now - since >= policy.hold_limit:
+        since = now
+    expired = since is not None and now - since >= policy.hold_limit
     return replace(reading, since=since, expired=expired)
 
 
-def _judge(metric: Metric, observation: Observation) -> Reading:
-    answer = observation.metrics.get(metric.name, _NOT_OBSERVED)
+def _judge(metric: Metric, seen: _Seen) -> Reading:
+    answer = seen.observation.metrics.get(metric.name, _NOT_OBSERVED)
     if answer == Samples(samples=()):
         answer = Missing(missing=MissingKind.EMPTY, detail="no series")
     if isinstance(answer, Missing):
-        if answer.missing is MissingKind.EMPTY and _empty_is_nothing(metric, observation):
-            return Reading(metric=metric, counted=_serving_count(observation), detail="empty is 0")
+        if answer.missing is MissingKind.EMPTY and _empty_is_nothing(metric, seen):
+            return Reading(metric=metric, counted=seen.count, detail="empty is 0")
         return Reading(metric=metric, missing=answer.missing, detail=answer.detail)
     if metric.type is MetricType.TOTAL:
-        return _judge_total(metric, answer.samples, observation.now)
-    return _judge_pods(metric, answer.samples, observation)
+        return _judge_total(metric, answer.samples, seen.observation.now)
+    if seen.observation.current == 0:  # samples of pods that have gone
+        return Reading(metric=metric, detail="no replica")
+    return _judge_pods(metric, answer.samples, seen)
 
 
-def _empty_is_nothing(metric: Metric, observation: Observation) -> bool:
+def _empty_is_nothing(metric: Metric, seen: _Seen) -> bool:
     """Tell whether an empty answer is a measured zero.
 
     Without a single replica there is no pod to have a sample, so nothing is missing. While all
     of them are still starting, nothing is known of their load, whatever is declared.
     """
-    if metric.type is MetricType.POD and observation.current == 0:
+    if metric.type is MetricType.POD and seen.observation.current == 0:
         return True
-    serves = metric.type is MetricType.TOTAL or _serving_count(observation) > 0
+    serves = metric.type is MetricType.TOTAL or seen.count > 0
     return metric.on_empty is OnEmpty.ZERO and serves
 
 
@@ -127,22 +163,21 @@ def _judge_total(metric: Metric, samples: tuple[Sample, ...], now: datetime) -> 
     return _weigh(metric, samples, now, expected=1)
 
 
-def _judge_pods(metric: Metric, samples: tuple[Sample, ...], observation: Observation) -> Reading:
+def _judge_pods(metric: Metric, samples: tuple[Sample, ...], seen: _Seen) -> Reading:
     if any(not sample.labels.get("pod") for sample in samples):
         return Reading(
             metric=metric, missing=MissingKind.FAILED, detail="a series lacks the label `pod`"
         )
-    serving = _serving(observation)
-    if serving is not None:
-        samples = tuple(sample for sample in samples if sample.labels["pod"] in serving)
+    if seen.serving is not None:
+        samples = tuple(sample for sample in samples if sample.labels["pod"] in seen.serving)
     most = Counter(sample.labels["pod"] for sample in samples).most_common(1)
     if most and most[0][1] > 1:
         return Reading(
             metric=metric,
             missing=MissingKind.TOO_MANY_SERIES,
-            detail=f"{most[0][1]} series for pod {most[0][0]}",
+            detail=f"{most[0][1]} series for pod {shown(most[0][0])}",
         )
-    return _weigh(metric, samples, observation.now, expected=_serving_count(observation))
+    return _weigh(metric, samples, seen.observation.now, expected=seen.count)
 
 
 def _weigh(metric: Metric, samples: tuple[Sample, ...], now: datetime, expected: int) -> Reading:
@@ -176,18 +211,3 @@ def _weigh(metric: Metric, samples: tuple[Sample, ...], now: datetime, expected:
         age=age,
         detail=f"{lacking} of {expected} ready pods lack a sample" if lacking else "",
     )
-
-
-def _serving(observation: Observation) -> set[str] | None:
-    if observation.pods is None:
-        return None
-    return {
-        pod.name
-        for pod in observation.pods
-        if pod.ready and pod.phase is PodPhase.RUNNING and not pod.deleting
-    }
-
-
-def _serving_count(observation: Observation) -> int:
-    serving = _serving(observation)
-    return observation.ready if serving is None else len(serving)

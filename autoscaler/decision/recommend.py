@@ -4,6 +4,7 @@
 largest. Tolerance is judged per metric on its usage ratio, as HPA does: pods without a sample
 count as the target when the ratio asks to shrink and as nothing when it asks to grow, pods that
 are still starting count as idle when it asks to grow, and neither may turn the direction round.
+Stuck replicas serve nothing: what the load needs comes on top of them.
 """
 
 from dataclasses import dataclass
@@ -24,18 +25,18 @@ class Want:
     reason: Reason
 
 
-def usage_ratio(reading: Reading, current: int) -> float | None:
+def usage_ratio(reading: Reading, working: int) -> float | None:
     """Return observed / target value; None where there is nothing to divide by."""
-    count = current if reading.metric.type is MetricType.TOTAL else reading.counted
+    count = working if reading.metric.type is MetricType.TOTAL else reading.counted
     return reading.load / (reading.metric.target * count) if count else None
 
 
 def recommend(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Take the largest number that a usable metric asks for; the fallback where none is left."""
-    wants = [want for reading in cycle.readings if (want := _raw(reading, number))]
+    wants = [want for reading in cycle.readings if (want := _raw(cycle, reading))]
     if wants:
         best = max(wants, key=lambda want: want.replicas)
-        return (_step(Stage.RECOMMEND, number, best),)
+        return (_step(cycle, Stage.RECOMMEND, number, best),)
     if cycle.fallen_back:
         return (
             Step(
@@ -68,7 +69,7 @@ def tolerate(cycle: Cycle, number: int) -> tuple[Step, ...]:
     best = max(wants, key=lambda want: want.replicas)
     if best.replicas == number and best.reason in (Reason.ABOVE_TARGET, Reason.BELOW_TARGET):
         return ()
-    return (_step(Stage.TOLERANCE, number, best),)
+    return (_step(cycle, Stage.TOLERANCE, number, best),)
 
 
 def permit(cycle: Cycle, number: int) -> tuple[Step, ...]:
@@ -104,19 +105,30 @@ def filled_load(reading: Reading) -> float:
     return reading.load + reading.lacking * reading.metric.target
 
 
-def _raw(reading: Reading, current: int) -> Want | None:
+def needed(cycle: Cycle, reading: Reading, load: float, edge: float = 1) -> int:
+    """Return how many replicas a load needs at the target value times `edge`, stuck ones on top.
+
+    What an idle process still uses is no reason for the last replica.
+    """
+    replicas = replicas_for(load, reading.metric.target * edge)
+    per_pod = reading.metric.type is MetricType.POD
+    if replicas == 1 and cycle.may_empty and per_pod and not reading.lacking:
+        return 0
+    return replicas + len(cycle.stuck)
+
+
+def _raw(cycle: Cycle, reading: Reading) -> Want | None:
     if reading.missing:
         return None
-    ratio = usage_ratio(reading, current)
+    ratio = usage_ratio(reading, cycle.working)
     shrinking = ratio is not None and ratio < 1
     load = filled_load(reading) if shrinking else reading.load
-    replicas = replicas_for(load, reading.metric.target)
-    return _permitted_use(reading, replicas, current)
+    return _permitted_use(reading, needed(cycle, reading, load), cycle.current)
 
 
 def _tolerated(cycle: Cycle, reading: Reading) -> Want | None:
-    want = _raw(reading, cycle.current)
-    ratio = usage_ratio(reading, cycle.current)
+    want = _raw(cycle, reading)
+    ratio = usage_ratio(reading, cycle.working)
     if want is None or ratio is None:
         return want
     if _within(cycle.policy, ratio):
@@ -141,16 +153,17 @@ def _why_filled(cycle: Cycle, reading: Reading) -> Reason:
     """Name those who said nothing and were filled in for."""
     if reading.lacking:
         return Reason.METRIC_PARTIAL
-    starting = cycle.current > reading.counted
+    starting = cycle.working > reading.counted
     return Reason.PODS_PENDING if starting else Reason.WITHIN_TOLERANCE
 
 
 def _filled_ratio(cycle: Cycle, reading: Reading, ratio: float) -> float:
-    """Count the pods that say nothing in the way that moves the least."""
+    """Count the pods that say nothing in the way that moves the least; failing ones do not come."""
     serving = reading.counted + reading.lacking
     target = reading.metric.target
     if ratio > 1:
-        return reading.load / (target * max(serving, cycle.current))
+        coming = cycle.working - len(cycle.failing)
+        return reading.load / (target * max(serving, coming))
     return filled_load(reading) / (target * serving)
 
 
@@ -172,13 +185,14 @@ def _permitted_use(reading: Reading, replicas: int, current: int) -> Want | None
     return Want(reading=reading, replicas=replicas, reason=reason)
 
 
-def _step(stage: Stage, number: int, want: Want) -> Step:
+def _step(cycle: Cycle, stage: Stage, number: int, want: Want) -> Step:
     metric, load = want.reading.metric, round(want.reading.load, 3)
     over = "" if metric.type is MetricType.TOTAL else f" over {want.reading.counted} pods"
+    more = f", {len(cycle.stuck)} stuck on top" if cycle.stuck else ""
     return Step(
         stage=stage,
         from_=number,
         to=want.replicas,
         reason=want.reason,
-        detail=f"{metric.name} {load:g}{over}, target {metric.target:g} per replica",
+        detail=f"{metric.name} {load:g}{over}, target {metric.target:g} per replica{more}",
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 LARGEST = 2**31 - 1
@@ -35,6 +35,14 @@ def require(ok: object, key: str, value: object, rule: str) -> None:
     """Refuse a value in the one form that every message has."""
     if not ok:
         raise ValueError(f"{key} = {shown(value)}, {rule}")
+
+
+def require_by(check: Callable[[str], object], key: str, text: str) -> None:
+    """Refuse text that a check refuses; it raises ValueError with the rule."""
+    try:
+        check(text)
+    except ValueError as refusal:
+        require(False, key, text, str(refusal))  # noqa: FBT003
 
 
 def require_distinct(key: str, names: Sequence[str]) -> None:

@@ -80,6 +80,8 @@ class PodPhase(StrEnum):
 
 ALIVE = (PodPhase.PENDING, PodPhase.RUNNING)
 """Pods that count as replicas, unless they are being deleted."""
+FINISHED = (PodPhase.SUCCEEDED, PodPhase.FAILED)
+"""Pods that are left over."""
 
 
 class WriteResult(StrEnum):

@@ -4,15 +4,16 @@ from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from autoscaler.decision import model, words
+from autoscaler.decision import model, windows, words
 from autoscaler.duration import format_duration
 from autoscaler.ports import MetricQuery
 from autoscaler.settings.values import (
     BackendName,
+    CronExpression,
     Duration,
     GatewayUrl,
     HeaderName,
@@ -28,6 +29,8 @@ from autoscaler.settings.values import (
     Period,
     Query,
     Replicas,
+    ScheduleName,
+    TimeZone,
     Url,
     Whole,
     within,
@@ -177,6 +180,25 @@ class FallbackSettings(Section):
         return self
 
 
+class ScheduleSettings(Section):
+    """A window of time with bounds of its own."""
+
+    name: ScheduleName
+    start: CronExpression
+    end: CronExpression
+    timezone: TimeZone = "UTC"
+    min_replicas: Replicas | None = None
+    max_replicas: Annotated[Replicas, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _makes_a_schedule(self) -> Self:
+        try:
+            model.Schedule(**self.model_dump())
+        except ValueError as error:
+            raise _across(str(error)) from error
+        return self
+
+
 class TargetSettings(Section):
     """One Deployment and its policy."""
 
@@ -191,6 +213,10 @@ class TargetSettings(Section):
     fallback: FallbackSettings = FallbackSettings()
     pending_limit: Pause = timedelta(minutes=5)
     conflict_hold: Pause = timedelta(minutes=10)
+    idle_period: Annotated[Duration, within("1s", "7d")] = timedelta(minutes=10)
+    stuck_after: Pause = timedelta(minutes=5)
+    restart_stuck: Annotated[bool, Strict()] = False
+    schedules: Annotated[tuple[ScheduleSettings, ...], Field(max_length=16)] = ()
     gateway_backend: BackendName = "ollama"
     gateway_stats_url: GatewayUrl = ""
     mode: words.Mode = words.Mode.ACT
@@ -203,14 +229,27 @@ class TargetSettings(Section):
     @model_validator(mode="after")
     def _makes_a_policy(self) -> Self:
         try:
-            to_policy(self)
+            policy = to_policy(self)
+            windows.require_windows(policy.schedules)
         except ValueError as error:
             raise _across(str(error)) from error
+        self._require_a_way_back(policy)
         replicas = self.fallback.replicas
         if replicas is not None and not self.min_replicas <= replicas <= self.max_replicas:
             rule = f"must lie within {self.min_replicas}..{self.max_replicas} (the bounds)"
             raise _across(f"fallback.replicas = {replicas}, {rule}")
         return self
+
+    def _require_a_way_back(self, policy: model.Policy) -> None:
+        """Refuse zero replicas where nothing could bring them back: no pod, no `pod` metric."""
+        grows = (words.UseFor.BOTH, words.UseFor.SCALE_UP)
+        if any(m.type is words.MetricType.TOTAL and m.use_for in grows for m in policy.metrics):
+            return
+        lows = {f"schedules[{i}].": each.min_replicas for i, each in enumerate(policy.schedules)}
+        for key, low in {"": policy.min_replicas, **lows}.items():
+            if low == 0:
+                rule = "must be above 0 without a metric of type total that may grow"
+                raise _across(f"{key}min_replicas = 0, {rule}")
 
 
 class Settings(BaseSettings):
@@ -280,6 +319,10 @@ def to_policy(target: TargetSettings) -> model.Policy:
         fallback=model.Fallback(**target.fallback.model_dump()),
         pending_limit=target.pending_limit,
         conflict_hold=target.conflict_hold,
+        idle_period=target.idle_period,
+        stuck_after=target.stuck_after or None,
+        restart_stuck=target.restart_stuck,
+        schedules=tuple(model.Schedule(**schedule.model_dump()) for schedule in target.schedules),
         mode=target.mode,
     )
 

@@ -1,6 +1,7 @@
 """The types of single values: what each may be, and the rule that its refusal states."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, Strict
 
+from autoscaler.decision import cron, zones
 from autoscaler.duration import format_duration, parse_duration
 
 
@@ -41,6 +43,16 @@ def _matching(pattern: str, rule: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _accepted_by(check: Callable[[str], object]) -> AfterValidator:
+    """Refuse what a check refuses with its rule."""
+
+    def accept(text: str) -> str:
+        check(text)
+        return text
+
+    return AfterValidator(accept)
 
 
 def _url(text: str) -> str:
@@ -98,6 +110,9 @@ ObjectName = Annotated[
 MetricName = Annotated[
     str, _matching("[a-zA-Z_][a-zA-Z0-9_-]{0,62}", "must be letters, digits, _ and - (at most 63)")
 ]
+ScheduleName = MetricName
+CronExpression = Annotated[str, Field(max_length=200), _accepted_by(cron.parse)]
+TimeZone = Annotated[str, Field(max_length=100), _accepted_by(zones.zone)]
 Query = Annotated[
     str, Field(max_length=10_000), _matching(r"(?s).*\S.*", "must be a PromQL expression")
 ]

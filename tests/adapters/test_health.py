@@ -13,9 +13,10 @@ import pytest
 from autoscaler.adapters import health
 from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
+from autoscaler.decision.model import Schedule
 from autoscaler.errors import AutoscalerError
 from tests.adapters.seen import STANDBY, pods, seen
-from tests.cycles import UNREADABLE, FakeClock, report_of
+from tests.cycles import POLICY, UNREADABLE, FakeClock, report_of
 
 
 def broken():
@@ -234,13 +235,17 @@ def test_status_before_the_first_cycle_is_empty():
 
 
 def test_status_tells_what_else_is_known():
-    """Requests in flight, how long it has been idle, and what a person has paused."""
+    """Requests in flight, what a person has paused, and the bounds that a schedule has set."""
     board = StatusBoard("1.2.3")
-    board.show(seen(pods=pods(2, 1), paused=True))
+    day = Schedule(name="day", start="0 8 * * *", end="0 18 * * *", max_replicas=3)
+    policy = replace(POLICY, schedules=(day,))
+    board.show(seen(pods=pods(2, 1), paused=True, policy=policy))
     told = json.loads(board.page().body)
     (target,) = told["targets"]
     assert told["leader"] is True
     assert (target["in_flight"], target["paused"]) == (3, ["up", "down"])
+    assert target["bounds"] == {"min_replicas": 2, "max_replicas": 3}
+    assert target["schedule"] == "day"
     assert "idle" not in target
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -11,12 +12,29 @@ from prometheus_client.parser import text_string_to_metric_families
 from autoscaler.adapters.cycle_view import STAGES, Views, view_of
 from autoscaler.adapters.gauges import QUALITIES
 from autoscaler.adapters.telemetry import Log, Metrics
-from autoscaler.decision.model import Decision, ForeignWrite, Pod, Step
+from autoscaler.decision.model import (
+    Decision,
+    ForeignWrite,
+    Metric,
+    Pod,
+    Sample,
+    Samples,
+    ScalingState,
+    Schedule,
+    Step,
+)
 from autoscaler.decision.record import Outcome
-from autoscaler.decision.words import Direction, MissingKind, PodPhase, Reason, Stage
+from autoscaler.decision.words import (
+    Direction,
+    MetricType,
+    MissingKind,
+    PodPhase,
+    Reason,
+    Stage,
+)
 from autoscaler.errors import ForbiddenError
 from tests.adapters.seen import STANDBY, pods, seen
-from tests.cycles import CONFLICT, POLICY, UNREADABLE, Rig, report_of
+from tests.cycles import CONFLICT, POLICY, START, UNREADABLE, Rig, report_of
 
 WHO = {"target": "llm/ollama"}
 
@@ -443,14 +461,71 @@ def test_requests_in_flight_are_told_where_all_are_known(metrics):
 
 def test_replicas_in_trouble_are_counted(metrics):
     """Those that go are none of them; where no pod is known, neither is their number."""
-    metrics.show(seen(pods=(*pods(0), Pod(name="x", failing=True, unschedulable=True))))
+    metrics.show(
+        seen(pods=(*pods(0), Pod(name="x", ready=False, failing=True, unschedulable=True)))
+    )
     assert value(metrics, "failing_replicas") == 1
     assert value(metrics, "unschedulable_replicas") == 1
-    metrics.show(seen(pods=(*pods(0), Pod(name="x", failing=True, deleting=True))))
+    metrics.show(seen(pods=(*pods(0), Pod(name="x", ready=False, failing=True, deleting=True))))
     assert value(metrics, "failing_replicas") == 0
     metrics.show(seen())
     assert value(metrics, "failing_replicas") is None
     assert value(metrics, "unschedulable_replicas") is None
+
+
+DAY = Schedule(name="day", start="0 8 * * *", end="0 18 * * *", min_replicas=4)
+NIGHT = Schedule(name="night", start="0 22 * * *", end="0 6 * * *", max_replicas=3)
+
+
+def test_the_bounds_are_those_in_force(metrics):
+    """By day the schedule's lower one and the policy's upper one; which schedule, too."""
+    view = seen(policy=replace(POLICY, schedules=(DAY, NIGHT)))
+    metrics.show(view)
+    assert (value(metrics, "min_replicas"), value(metrics, "max_replicas")) == (4, 6)
+    assert value(metrics, "schedule_active", schedule="day") == 1
+    assert value(metrics, "schedule_active", schedule="night") == 0
+    assert json.loads(line_of(view))["schedule"] == "day"
+    assert "schedule" not in json.loads(line_of(seen(policy=replace(POLICY, schedules=(NIGHT,)))))
+
+
+USE = Metric(name="use", type=MetricType.POD, target=0.7)
+
+
+def hanging(after):
+    """Return the view of a cycle in which ollama-b has hung for six minutes."""
+    policy = replace(POLICY, metrics=(*POLICY.metrics, USE), stuck_after=after)
+    since = START - timedelta(minutes=6)
+    state = ScalingState(last_cycle=START - timedelta(seconds=5), stuck={"ollama-b": since})
+    uses = {"ollama-a": 0.7, "ollama-b": 0.0}
+    samples = (Sample(labels={"pod": pod}, value=use, at=START) for pod, use in uses.items())
+    metrics = {
+        "queue_depth": Samples(samples=(Sample(value=1.6, at=START),)),
+        "use": Samples(samples=tuple(samples)),
+    }
+    return seen(policy=policy, state=state, pods=pods(1, 1), metrics=metrics)
+
+
+def test_stuck_replicas_are_named_and_counted(metrics):
+    """Where nobody looks for them, their number is not known."""
+    view = hanging(timedelta(minutes=5))
+    metrics.show(view)
+    assert value(metrics, "stuck_replicas") == 1
+    assert json.loads(line_of(view))["stuck"] == ["ollama-b"]
+    metrics.show(hanging(timedelta(minutes=10)))
+    assert value(metrics, "stuck_replicas") == 0
+    metrics.show(hanging(None))
+    assert value(metrics, "stuck_replicas") is None
+
+
+def test_how_long_it_has_been_idle_is_told_while_it_is(metrics):
+    """One request in the system ends it."""
+    state = ScalingState(
+        last_cycle=START - timedelta(seconds=5), idle_since=START - timedelta(minutes=2)
+    )
+    metrics.show(seen(0.0, state=state))
+    assert value(metrics, "idle_seconds") == 120
+    metrics.show(seen(1.0, state=state))
+    assert value(metrics, "idle_seconds") is None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Another writer: stand down. A switch: do nothing at all."""
 
+import pytest
+
 from autoscaler.decision.model import ForeignWrite
-from autoscaler.decision.words import Reason
+from autoscaler.decision.words import Direction, Reason, Stage
 from tests.decision.build import Story, policy, seconds
 
 KUBECTL = ForeignWrite(manager="kubectl")
@@ -53,3 +55,58 @@ def test_zero_replicas_with_a_positive_minimum_were_switched_off_by_a_person():
     """Hold, and say so."""
     decision = Story(policy(min_replicas=2), current=0).cycle(0, queue=8).decision
     assert (decision.to, decision.reason) == (0, Reason.SCALING_DISABLED)
+
+
+def test_every_cycle_of_the_hold_names_the_other_writer():
+    """Also those in which nothing new was seen."""
+    story = Story(policy(), current=2)
+    for now in (0, 5):
+        foreign = {"foreign_write": KUBECTL} if now == 0 else {}
+        detail = story.cycle(now, queue=8, **foreign).steps[-1].detail
+        assert detail == "kubectl changed replicas, seen at 2026-11-23T10:00:00+00:00"
+    assert story.state.conflict_with == "kubectl"
+
+
+def test_a_hold_without_a_name_is_told_all_the_same():
+    """As records have it that were written before names were kept."""
+    story = Story(policy(), current=2)
+    story.cycle(0, queue=8, foreign_write=ForeignWrite(manager=""))
+    assert story.cycle(5, queue=8).steps[-1].detail.startswith("another writer changed replicas")
+
+
+@pytest.mark.parametrize(
+    ("paused", "queue", "to", "reason"),
+    [
+        (Direction.UP, 8, 4, Reason.PAUSED),
+        (Direction.UP, 0.8, 1, Reason.BELOW_TARGET),
+        (Direction.DOWN, 8, 10, Reason.ABOVE_TARGET),
+        (Direction.DOWN, 0.8, 4, Reason.PAUSED),
+        (Direction.UP, 3.2, 4, Reason.WITHIN_TOLERANCE),
+    ],
+)
+def test_a_pause_of_one_direction_holds_that_one(paused, queue, to, reason):
+    """The other goes on."""
+    decision = Story(policy(), current=4).cycle(0, queue=queue, paused_direction=paused).decision
+    assert (decision.to, decision.reason) == (to, reason)
+
+
+@pytest.mark.parametrize(
+    ("current", "paused", "to"),
+    [(9, Direction.DOWN, 9), (1, Direction.UP, 1), (9, Direction.UP, 6), (1, Direction.DOWN, 2)],
+)
+def test_a_pause_of_one_direction_wins_over_the_bounds(current, paused, to):
+    """A switch is a switch."""
+    story = Story(policy(min_replicas=2, max_replicas=6), current=current)
+    verdict = story.cycle(0, queue=4, paused_direction=paused)
+    assert verdict.decision.to == to
+    if to == current:
+        assert verdict.steps[-1].stage is Stage.SWITCH
+        assert verdict.steps[-1].detail == f"scaling {paused} is paused"
+
+
+def test_a_conflict_comes_after_a_pause_of_one_direction():
+    """Both hold; the other writer is the news."""
+    story = Story(policy(), current=2)
+    verdict = story.cycle(0, queue=8, paused_direction=Direction.UP, foreign_write=KUBECTL)
+    assert [step.stage for step in verdict.steps[-2:]] == [Stage.SWITCH, Stage.CONFLICT]
+    assert verdict.decision.reason is Reason.CONFLICT

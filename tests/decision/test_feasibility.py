@@ -14,7 +14,7 @@ def test_a_metric_that_only_grows_still_keeps_its_share_of_replicas():
     cpu = per_pod({"a": 0.55, "b": 0.55, "c": 0.55, "d": 0.55})
     verdict = decide(policy(metrics=metrics), ScalingState(), seen(4, queue=0.8, cpu=cpu))
     assert verdict.decision.to == 3
-    assert (verdict.steps[-1].stage, verdict.steps[-1].reason) == (
+    assert (verdict.steps[-2].stage, verdict.steps[-2].reason) == (
         Stage.FEASIBILITY,
         Reason.NOT_FEASIBLE,
     )

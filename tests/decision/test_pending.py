@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from autoscaler.decision.model import Pod
 from autoscaler.decision.words import Reason
-from tests.decision.build import CPU, QUEUE, Story, missing, pending, policy, running
+from tests.decision.build import (
+    CPU,
+    QUEUE,
+    Story,
+    at,
+    missing,
+    pending,
+    per_pod,
+    policy,
+    running,
+)
 
 
 def test_pods_pending_for_the_limit_are_given_back_and_not_asked_for_at_once():
@@ -113,3 +123,93 @@ def test_stuck_pods_are_not_added_to_while_they_cannot_be_given_back():
     pods = (*running("a", "b"), *pending("n", born=0))
     held = story.cycle(300, queue=8, cpu=missing(), ready=2, pods=pods).decision
     assert (held.to, held.reason) == (3, Reason.PODS_PENDING)
+
+
+def test_a_hold_tells_from_when_on_more_are_asked_for_again():
+    """Five minutes from the last cycle in which they were there."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *pending("n", born=0))
+    story.cycle(300, queue=2.4, ready=2, pods=pods)
+    held = story.cycle(305, queue=2.4, pods=running("a", "b"))
+    told = "more than 2 could not be started, asked for again at 2026-11-23T10:10:00+00:00"
+    assert held.steps[-1].detail == told
+
+
+# --- failing ------------------------------------------------------------------------------------
+
+
+def failing(*names, phase="Running"):
+    """Return pods whose container does not come up."""
+    return tuple(
+        Pod(
+            name=name,
+            phase=phase,
+            ready=False,
+            created=at(-3600),
+            failing=True,
+            unschedulable=False,
+        )
+        for name in names
+    )
+
+
+def test_pods_that_fail_to_come_up_for_the_limit_are_given_back():
+    """A crash loop and an image that cannot be pulled; counted from when it was first seen."""
+    for phase in ("Running", "Pending"):
+        story = Story(policy(), current=4)
+        pods = (*running("a", "b"), *failing("c", "d", phase=phase))
+        assert story.cycle(0, queue=3.2, ready=2, pods=pods).decision.to == 4
+        assert story.cycle(299, queue=3.2, ready=2, pods=pods).decision.to == 4
+        back = story.cycle(300, queue=3.2, ready=2, pods=pods).decision
+        assert (back.to, back.reason, set(back.victims)) == (2, Reason.GIVEN_BACK, {"c", "d"})
+        held = story.cycle(305, queue=3.2, pods=running("a", "b")).decision
+        assert (held.to, held.reason) == (2, Reason.PODS_PENDING)
+
+
+def test_a_crash_loop_runs_for_a_moment_in_between():
+    """Only being ready ends it; a pod that has gone is forgotten."""
+    story = Story(policy(), current=3)
+    between = (*running("a", "b"), replace(failing("c")[0], failing=None))
+    story.cycle(0, queue=2.4, ready=2, pods=(*running("a", "b"), *failing("c")))
+    story.cycle(150, queue=2.4, ready=2, pods=between)
+    assert story.state.failing == {"c": at(0)}
+    assert story.cycle(300, queue=2.4, ready=2, pods=between).decision.to == 2
+    story.cycle(305, queue=1.6, pods=running("a", "b"))
+    assert story.state.failing == {}
+
+
+def test_a_pod_that_becomes_ready_has_failed_no_more():
+    """The clock begins anew."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *failing("c"))
+    story.cycle(0, queue=2.4, ready=2, pods=pods)
+    story.cycle(150, queue=2.4, pods=running("a", "b", "c"))
+    assert story.cycle(300, queue=2.4, ready=2, pods=pods).decision.to == 3
+
+
+def test_a_list_of_pods_that_is_not_known_ends_no_clock():
+    """It was not seen that they are ready."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *failing("c"))
+    story.cycle(0, queue=2.4, ready=2, pods=pods)
+    story.cycle(150, queue=2.4, ready=2)
+    assert story.cycle(300, queue=2.4, ready=2, pods=pods).decision.to == 2
+
+
+def test_failing_pods_are_no_capacity_on_its_way():
+    """Four are asked for, two serve; two that start carry what is over, two that fail do not."""
+    cpu = per_pod({"a": 1.5, "b": 1.5})
+    given = policy(metrics=(CPU,))
+    starting = (*running("a", "b"), *pending("c", "d"))
+    held = Story(given, current=4).cycle(0, cpu=cpu, ready=2, pods=starting).decision
+    assert (held.to, held.reason) == (4, Reason.PODS_PENDING)
+    pods = (*running("a", "b"), *failing("c", "d"))
+    assert Story(given, current=4).cycle(0, cpu=cpu, ready=2, pods=pods).decision.to == 5
+
+
+def test_failing_pods_never_block_shrinking():
+    """The load has gone; who fails goes before who serves."""
+    story = Story(policy(), current=3)
+    pods = (*running("a", "b"), *failing("c"))
+    down = story.cycle(0, queue=1.6, ready=2, pods=pods).decision
+    assert (down.to, down.victims) == (2, ("c",))

@@ -22,10 +22,14 @@ from autoscaler.decision.model import (
     Samples,
     Scaling,
     ScalingState,
+    Schedule,
 )
 from autoscaler.decision.numbers import EPSILON
 from autoscaler.decision.record import Outcome, Record, from_json, to_json
+from autoscaler.decision.schedule import bounds_in_force
+from autoscaler.decision.stuck import stuck_pods
 from autoscaler.decision.words import (
+    FINISHED,
     Direction,
     FallbackBehavior,
     MetricType,
@@ -36,6 +40,7 @@ from autoscaler.decision.words import (
     PolicyType,
     Reason,
     SelectPolicy,
+    Stage,
     UseFor,
 )
 from tests.decision.build import START, change
@@ -76,12 +81,42 @@ def metrics(draw: st.DrawFn, name: str) -> Metric:
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    """Return any policy with one or two metrics."""
+def schedules(draw: st.DrawFn, low: int, high: int) -> tuple[Schedule, ...]:
+    """Return up to two windows of minutes near the start of the histories."""
+    found = []
+    for name in draw(st.sampled_from(["", "s", "st"])):
+        least = draw(st.none() | st.integers(0, high))
+        lowest = max(1, low if least is None else least)
+        most = draw(st.integers(lowest, 12) if least is None else st.none() | st.just(12))
+        start, end = draw(st.integers(0, 59)), draw(st.integers(0, 59))
+        found.append(
+            Schedule(
+                name=name,
+                start=f"{start} * * * *",
+                end=f"{end} * * * *",
+                timezone=draw(st.sampled_from(["UTC", "Asia/Kathmandu"])),
+                min_replicas=least,
+                max_replicas=most,
+            )
+        )
+    return tuple(found)
+
+
+@st.composite
+def policies(draw: st.DrawFn, *, plain: bool = False) -> Policy:
+    """Return any policy with one or two metrics; a plain one has nothing but the oldest keys."""
     low = draw(st.integers(0, 4))
+    high = draw(st.integers(max(1, low), 10))
+    later = {
+        "idle_period": draw(spans),
+        "stuck_after": draw(st.none() | periods),
+        "restart_stuck": draw(st.booleans()),
+        "schedules": draw(schedules(low, high)),
+    }
     return Policy(
+        **({} if plain else later),
         min_replicas=low,
-        max_replicas=draw(st.integers(max(1, low), 10)),
+        max_replicas=high,
         metrics=tuple(draw(metrics(name)) for name in draw(st.sampled_from(["m", "mn"]))),
         scale_up=draw(scalings),
         scale_down=draw(scalings),
@@ -120,6 +155,8 @@ def pods(draw: st.DrawFn, now_s: int) -> Pod:
         deleting=draw(st.booleans()),
         created=START + timedelta(seconds=now_s - draw(st.integers(0, 1200))),
         in_flight=draw(st.none() | st.integers(0, 3)),
+        unschedulable=draw(st.none() | st.booleans()),
+        failing=draw(st.none() | st.booleans()),
     )
 
 
@@ -136,6 +173,7 @@ def observations(draw: st.DrawFn, now_s: int) -> Observation:
         else tuple(replace(pod, name=PODS[i]) for i, pod in enumerate(seen_pods)),
         metrics={name: draw(answers(now_s)) for name in "mn" if draw(st.integers(0, 9))},
         paused=draw(st.integers(0, 9)) == 0,
+        paused_direction=draw(st.sampled_from([None, None, Direction.UP, Direction.DOWN])),
         foreign_write=ForeignWrite(manager="x") if draw(st.integers(0, 9)) == 0 else None,
     )
 
@@ -159,19 +197,21 @@ def histories(draw: st.DrawFn) -> tuple[Policy, Cycles]:
     return policy, cycles
 
 
-def inside(policy: Policy, observation: Observation) -> bool:
-    """Tell whether the current replicas are within the bounds."""
-    return policy.min_replicas <= observation.current <= policy.max_replicas
+def inside(policy: Policy, observation: Observation, number: int | None = None) -> bool:
+    """Tell whether a number, the current replicas at first, is within the bounds in force."""
+    bounds = bounds_in_force(policy, observation.now)
+    number = observation.current if number is None else number
+    return bounds.min_replicas <= number <= bounds.max_replicas
 
 
 @given(histories())
 def test_bounds_always_hold(history):
-    """Whatever moves, moves to within the bounds."""
+    """Whatever moves, moves to within the bounds that are in force."""
     policy, cycles = history
     for _, observation, verdict in cycles:
         decision = verdict.decision
         if decision.direction is not Direction.HOLD:
-            assert policy.min_replicas <= decision.to <= policy.max_replicas
+            assert inside(policy, observation, decision.to)
         elif not inside(policy, observation):
             assert decision.reason in (Reason.PAUSED, Reason.SCALING_DISABLED, Reason.CONFLICT)
 
@@ -188,10 +228,12 @@ def test_missing_data_never_shrinks_before_the_hold_limit(history):
 
 @given(histories())
 def test_a_paused_target_never_moves(history):
-    """Whatever else is seen."""
+    """Whatever else is seen; where one direction is paused, not in that one."""
     for _, observation, verdict in history[1]:
         if observation.paused:
             assert verdict.decision.to == observation.current
+        if observation.paused_direction is not None:
+            assert verdict.decision.direction is not observation.paused_direction
 
 
 @given(histories())
@@ -237,18 +279,152 @@ def test_the_trail_leads_from_the_current_replicas_to_the_decision(history):
 
 
 @given(histories())
-def test_victims_are_pods_of_the_observation_and_no_more_than_needed(history):
+def test_victims_are_as_many_pods_as_must_go(history):
     """Only where it shrinks."""
     for _, observation, verdict in history[1]:
-        names = {pod.name for pod in observation.pods or () if not pod.deleting}
-        victims = verdict.decision.victims
-        assert set(victims) <= names
-        assert len(victims) <= max(0, observation.current - verdict.decision.to)
+        decision = verdict.decision
+        pods = [pod for pod in observation.pods or () if pod.phase not in FINISHED]
+        names = {pod.name for pod in pods if not pod.deleting}
+        assert set(decision.victims) <= names
+        shrinks = decision.direction is Direction.DOWN
+        assert len(decision.victims) == (max(0, len(names) - decision.to) if shrinks else 0)
+
+
+@given(histories())
+def test_the_last_replica_never_goes_while_a_request_is_in_the_system(history):
+    """Known zero, of every total and for the whole idle period; and nobody known to be served."""
+    policy, cycles = history
+    if policy.idle_period == timedelta(0):
+        return
+    for state, observation, verdict in cycles:
+        if verdict.decision.to == 0 < observation.current:
+            totals = [r for r in verdict.readings if r.metric.type is MetricType.TOTAL]
+            assert totals
+            assert all(reading.whole and reading.load <= EPSILON for reading in totals)
+            assert not any(pod.in_flight for pod in observation.pods or ())
+            assert state.idle_since is not None
+            assert observation.now - state.idle_since >= policy.idle_period
+
+
+SHORT = timedelta(seconds=60)
+
+
+@st.composite
+def stuck_histories(draw: st.DrawFn) -> tuple[Policy, Cycles]:
+    """Return cycles in which some pods have requests and no use, and some of all else happens."""
+    cpu = Metric(name="n", type=MetricType.POD, target=1.0, max_age=timedelta(seconds=120))
+    queue = Metric(name="m", type=MetricType.TOTAL, target=draw(st.floats(0.5, 4)))
+    policy = replace(draw(policies()), metrics=(queue, cpu), stuck_after=SHORT, restart_stuck=True)
+    count = draw(st.integers(1, 6))
+    uses = draw(st.lists(st.sampled_from([0.0, 0.02, 0.5]), min_size=count, max_size=count))
+    state, cycles = ScalingState(), []
+    for now_s in (0, 60, 120):
+        now = START + timedelta(seconds=now_s)
+        seen = draw(observations(now_s))
+        going = st.lists(st.integers(0, 9), min_size=count, max_size=count)
+        listed = tuple(
+            Pod(name=PODS[i], in_flight=1, ready=odd != 0, deleting=odd == 1, created=START)
+            for i, odd in enumerate(draw(going))
+        )
+        answered = {
+            "m": Samples(samples=(Sample(value=draw(st.floats(0, 6)), at=now),)),
+            "n": Samples(
+                samples=tuple(
+                    Sample(labels={"pod": PODS[i]}, value=use, at=now) for i, use in enumerate(uses)
+                )
+            ),
+        }
+        low = draw(st.integers(max(1, count - 1), count + 1))
+        observation = replace(seen, pods=listed, current=low, metrics=answered)
+        verdict = decide(policy, state, observation)
+        cycles.append((state, observation, verdict))
+        state = verdict.state
+    return policy, cycles
+
+
+def ready_names(observation: Observation) -> set[str]:
+    """Return the pods that are ready and stay."""
+    return {
+        pod.name
+        for pod in observation.pods or ()
+        if pod.ready and not pod.deleting and pod.phase is PodPhase.RUNNING
+    }
+
+
+@given(stuck_histories() | histories())
+def test_a_stuck_pod_goes_before_every_ready_one_that_works(history):
+    """Whatever they serve."""
+    policy, cycles = history
+    for state, observation, verdict in cycles:
+        stuck = set(stuck_pods(policy, state, observation))
+        assert stuck <= ready_names(observation)
+        victims = set(verdict.decision.victims)
+        if victims & (ready_names(observation) - stuck):
+            assert stuck <= victims
+
+
+@given(stuck_histories() | histories())
+def test_only_a_stuck_pod_is_replaced_and_never_the_last_ready_one(history):
+    """One that holds, with another that works, and nobody on a way."""
+    policy, cycles = history
+    for state, observation, verdict in cycles:
+        pod = verdict.decision.replace
+        if pod is None:
+            continue
+        stuck = set(stuck_pods(policy, state, observation))
+        assert pod in stuck
+        assert ready_names(observation) - stuck
+        assert policy.restart_stuck
+        assert not observation.paused
+        assert verdict.decision.direction is Direction.HOLD
+        assert verdict.decision.reason is Reason.REPLICA_STUCK
+        assert not any(each.deleting for each in observation.pods)
+
+
+@given(stuck_histories() | histories())
+def test_every_shrink_tells_its_victims_last_and_nothing_else_does(history):
+    """One step, which leaves the number alone and names each of them."""
+    for _, _, verdict in history[1]:
+        told = [step for step in verdict.steps if step.stage is Stage.VICTIMS]
+        if verdict.decision.direction is Direction.DOWN:
+            assert told == [verdict.steps[-1]]
+            assert told[0].from_ == told[0].to == verdict.decision.to
+            assert all(name in told[0].detail for name in verdict.decision.victims)
+            known = told[0].reason is not Reason.VICTIMS_UNKNOWN
+            assert known is not told[0].detail.startswith("chosen blindly")
+        else:
+            assert told == []
+
+
+LATER = ("idle_period", "stuck_after", "restart_stuck", "schedules")
+"""Keys of a policy that records of the first version do not have."""
+LATER_STATE = ("idle_since", "failing", "stuck", "conflict_with")
+
+
+@given(policies(plain=True), st.data())
+def test_a_record_from_before_there_were_these_keys_decides_the_same(policy, data):
+    """What is not said changes nothing: neither the number, nor the reason, nor who goes."""
+    now_s = data.draw(st.integers(1, 600))
+    seen = data.draw(observations(now_s))
+    pods = seen.pods and tuple(replace(pod, failing=None) for pod in seen.pods)
+    observation = replace(seen, pods=pods, paused_direction=None)
+    before = decide(policy, ScalingState(), data.draw(observations(0))).state
+    old_policy, old_state = to_json(policy), to_json(before)
+    for key in LATER:
+        del old_policy[key]
+    for key in LATER_STATE:
+        del old_state[key]
+    back = from_json(Policy, old_policy), from_json(ScalingState, old_state)
+    assert back[0] == policy
+    now, then = decide(policy, before, observation), decide(*back, observation)
+    assert then.decision == now.decision
+    assert [step.to for step in then.steps] == [step.to for step in now.steps]
 
 
 @given(policies(), st.data())
 def test_within_tolerance_nothing_moves(policy, data):
     """Every metric whole and its usage ratio in the band, edges included, on fresh state."""
+    policy = replace(policy, schedules=())
     current = data.draw(st.integers(max(1, policy.min_replicas), policy.max_replicas))
     low, high = 1 - policy.scale_down.tolerance, 1 + policy.scale_up.tolerance
     ratio = data.draw(st.floats(low, high))
@@ -274,7 +450,7 @@ def test_within_tolerance_nothing_moves(policy, data):
 def test_a_constant_total_load_never_turns_the_direction_round(policy, load, current, interval):
     """Repeating an observation converges: the number rises or falls, and then stays."""
     metric = Metric(name="m", type=MetricType.TOTAL, target=policy.metrics[0].target)
-    policy = replace(policy, metrics=(metric,))
+    policy = replace(policy, metrics=(metric,), schedules=())
     assume(inside(policy, Observation(now=START, current=current, ready=current, metrics={})))
     state, moves = ScalingState(), []
     for cycle in range(30):

@@ -311,6 +311,69 @@ def test_the_fallback_waits_for_the_last_metric_and_passes_the_later_stages():
     assert (last.to, last.direction, last.reason) == (8, Direction.UP, Reason.HOLD_EXPIRED)
 
 
+def test_a_fallback_does_not_take_turns_with_what_is_half_known():
+    """A partial answer leaves it, and it is entered again only after another hold limit."""
+    fall = Fallback(behavior=FallbackBehavior.STATIC, replicas=9)
+    story = Story(policy(metrics=(CPU,), fallback=fall), current=4)
+    story.cycle(0, cpu=missing())
+    assert story.cycle(900, cpu=missing()).decision.to == 9
+    half = per_pod({"a": 0.0, "b": 0.0}, now=905)
+    story.cycle(905, cpu=half, ready=4)
+    assert story.current == 2
+    for now in (910, 1000, 1804):
+        assert story.cycle(now, cpu=missing()).decision.to == 2
+    assert story.cycle(1805, cpu=missing()).decision.to == 9
+
+
+def test_a_fallback_is_left_with_the_first_whole_answer_and_entered_after_the_limit():
+    """Prometheus answers once in a while: no turns, either."""
+    fall = Fallback(behavior=FallbackBehavior.STATIC, replicas=5)
+    story = Story(policy(fallback=fall), current=1)
+    story.cycle(0, queue=missing())
+    assert story.cycle(900, queue=missing()).decision.to == 5
+    moves = []
+    for now in range(905, 2000, 5):
+        answer = one(0.8, now=now) if now % 100 == 5 else missing()
+        moves.append(story.cycle(now, queue=answer).decision.to)
+    assert moves[0] == 1
+    assert set(moves) == {1}
+
+
+def test_a_ratio_that_turns_nan_when_traffic_stops_does_not_pin_the_size_for_ever():
+    """The other metric says that nothing is there; after the limit that is enough."""
+    story = Story(BOTH, current=6)
+    nan = per_pod(dict.fromkeys("abcdef", math.nan))
+    assert story.cycle(0, queue=0, cpu=nan).decision.reason is Reason.METRIC_NOT_A_NUMBER
+    late = per_pod(dict.fromkeys("abcdef", math.nan), now=900)
+    assert story.cycle(900, queue=0, cpu=late).decision.to == 1
+
+
+def test_where_the_ratio_is_the_only_metric_the_fallback_lets_the_size_go():
+    """The operator says what a time without a number means."""
+    fall = Fallback(behavior=FallbackBehavior.CURRENT_IF_LOWER, replicas=2)
+    story = Story(policy(metrics=(CPU,), fallback=fall), current=6)
+    nan = per_pod(dict.fromkeys("abcdef", math.nan))
+    assert story.cycle(0, cpu=nan).decision.to == 6
+    assert story.cycle(900, cpu=missing("NotANumber")).decision.to == 2
+
+
+def test_an_exporter_that_dies_under_load_shrinks_nothing():
+    """What is left says that there is load, before and after the limit."""
+    story = Story(BOTH, current=6)
+    for now in (0, 600, 1200, 86_400):
+        cpu = per_pod(dict.fromkeys("abcdef", 0.7), now=now)
+        assert story.cycle(now, queue=missing(), cpu=cpu).decision.to == 6
+    for now in (86_405, 90_000, 100_000):
+        assert story.cycle(now, queue=missing(), cpu=missing()).decision.to == 6
+
+
+def test_a_pods_name_from_outside_stays_on_its_line():
+    """Labels are what somebody else wrote."""
+    double = Samples(samples=per_pod({"a\nb": 0.1}).samples * 2)
+    verdict = decide(PODS, ScalingState(), seen(1, cpu=double))
+    assert verdict.readings[0].detail == '2 series for pod "a\\nb"'
+
+
 def test_hold_limit_zero_never_vetoes():
     """An operator may choose not to wait at all."""
     verdict = decide(

@@ -30,6 +30,7 @@ class Combination(NamedTuple):
 COMBINATIONS = {
     "minikube, openai": Combination("minikube", ("openai",)),
     "minikube, ingress": Combination("minikube", ("ingress",)),
+    "minikube, scale-to-zero": Combination("minikube", ("scale-to-zero",)),
     "minikube, models-on-host": Combination("minikube", ("models-on-host",)),
     "minikube, restart-stuck": Combination("minikube", ("restart-stuck",)),
     "minikube, all": Combination(
@@ -41,6 +42,7 @@ COMBINATIONS = {
             "gateway-api",
             "api-key",
             "models-on-host",
+            "scale-to-zero",
             "restart-stuck",
         ),
     ),

@@ -114,6 +114,7 @@ QUEUE, SESSIONS, REQUESTS = (
     f'haproxy_backend_{name}{{proxy="ollama"}}'
     for name in ("current_queue", "current_sessions", "http_requests_total")
 )
+FULL = 'haproxy_server_current_sessions{proxy="ollama", server="full"}'
 
 
 @pytest.mark.parametrize("known", ["1m", "2m", "5m", "30m"])
@@ -128,9 +129,15 @@ QUEUE, SESSIONS, REQUESTS = (
         ),
         pytest.param(
             "stack:answer_seconds:mean5m",
-            {SESSIONS: "5x900", QUEUE: "3x900", REQUESTS: "0+0.2x900"},
+            {SESSIONS: "5x900", FULL: "0x900", QUEUE: "3x900", REQUESTS: "0+0.2x900"},
             20,
             id="two are answered, one each ten seconds",
+        ),
+        pytest.param(
+            "stack:answer_seconds:mean5m",
+            {SESSIONS: "6x900", FULL: "1x900", QUEUE: "3x900", REQUESTS: "0+0.2x900"},
+            20,
+            id="two are answered, and one of them was held before",
         ),
     ],
 )

@@ -4,6 +4,7 @@ Reads go over connections that are kept. A write gets a connection of its own, s
 tells whether anything can have been written: where no connection came about, nothing was.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from autoscaler.adapters.channels import Channel, Channels, NoTurnError
-from autoscaler.adapters.cutter import Cutter, make_cuttable
+from autoscaler.adapters.cutter import Cutter, cuttable
 
 MAX_ANSWER_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**16
@@ -26,7 +27,7 @@ class AnswerError(Exception):
 
 
 class NotSentError(Exception):
-    """No connection came about, so the request had no effect. The cause says why."""
+    """The request did not leave, so it had no effect. The message or the cause says why."""
 
 
 class BoundedRest(RESTClientObject):
@@ -43,21 +44,25 @@ class BoundedRest(RESTClientObject):
         url: str,
         *,
         _request_timeout: float | None = None,
+        _before_sending: Callable[[], object] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> RESTResponse:
         """Send a request and read all of its answer within `_request_timeout` seconds.
 
-        Raises NotSentError, AnswerError, or what the client's own transport raises.
+        `_before_sending` is called right before bytes leave, and may raise NotSentError. Raises
+        that, AnswerError, or what the client's own transport raises.
         """
         seconds = _request_timeout or _LONGEST_SECONDS
 
-        def work(channel: Channel[RESTClientObject], left: float) -> RESTResponse:
+        def work(channel: Channel[_Line], left: float) -> RESTResponse:
+            channel.cutter.before_sending = _before_sending
             try:
-                limit = {"_request_timeout": left}
-                answer = channel.client.request(method, url, **options, **limit)
+                answer = channel.client.send(method, url, options, left)
                 channel.has_heard = True
                 whole = _read(answer)
                 channel.insist()
+            except NotSentError:
+                raise
             except Exception as error:
                 is_late = channel.is_cut or _is_timeout(error)
                 told = AnswerError(f"no answer within {seconds:g}s") if is_late else error
@@ -73,11 +78,43 @@ class BoundedRest(RESTClientObject):
         except NoTurnError as error:
             raise NotSentError(f"nothing sent to {_host(url)}") from AnswerError(str(error))
 
-    def _open(self, cutter: Cutter) -> RESTClientObject:
-        rest = RESTClientObject(self.configuration)
-        pool = rest.pool_manager.connection_from_url(self.configuration.host)
-        make_cuttable(pool, cutter, "kubernetes")
-        return rest
+    def _open(self, cutter: Cutter) -> "_Line":
+        return _Line(self.configuration, cutter)
+
+
+class _Line:
+    """One connection with the configuration's certificates, by its proxy, if it has one."""
+
+    def __init__(self, configuration: Any, cutter: Cutter) -> None:  # noqa: ANN401
+        self._rest = RESTClientObject(configuration)
+        pool = self._rest.pool_manager.connection_from_url(configuration.host)
+        pool.ConnectionCls = cuttable(pool.ConnectionCls, cutter, "kubernetes")
+        self._pool = pool
+        self._server = f"{pool.scheme}://{urlsplit(configuration.host).netloc}"
+
+    def send(self, method: str, url: str, options: Mapping[str, Any], left: float) -> RESTResponse:
+        """Send a request and return its answer, of which only the head was read."""
+        is_plain = method == "GET" and not options.get("body") and not options.get("post_params")
+        if is_plain and self._pool.proxy is None:  # what the client does then, less its detours
+            return RESTResponse(
+                self._pool.urlopen(
+                    "GET",
+                    url.removeprefix(self._server),
+                    headers=options.get("headers"),
+                    retries=False,
+                    redirect=False,
+                    timeout=left,
+                    preload_content=False,
+                )
+            )
+        answer: RESTResponse = self._rest.request(  # type: ignore[no-untyped-call]
+            method, url, **options, _request_timeout=left
+        )
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._rest.close()
 
 
 def _read(response: Any) -> RESTResponse:  # noqa: ANN401 - the client's class has loose types

@@ -1,0 +1,1 @@
+"""A cluster, its daemons and what they must not do, for the test that drives the whole loop."""

@@ -1,0 +1,486 @@
+"""Two daemons at one Deployment, and everything that can happen to them."""
+
+import json
+import math
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from autoscaler.decision.decide import decide
+from autoscaler.decision.model import Missing, Policy, Sample, Samples
+from autoscaler.decision.record import Outcome, from_json, to_json
+from autoscaler.decision.words import Direction, MetricType, MissingKind, Mode, PodPhase
+from autoscaler.errors import (
+    ConflictError,
+    ForbiddenError,
+    TargetReadError,
+    TargetWriteError,
+    UnknownWriteError,
+)
+from autoscaler.loop import Plan, Ports, TargetLoop
+from autoscaler.ports import Memory, MetricQuery, TargetState
+from tests.machine.cluster import US, Cluster, Time
+from tests.machine.ledger import SKEW, Ledger, broken_rules, cut_for_nothing, look
+
+NAME = "llm/ollama"
+LONGEST_SEEN = 30
+"""Seconds after which nothing is written any more on what was seen."""
+
+
+class Fault(Enum):
+    """What may go wrong at a call."""
+
+    DEATH = "the process ends here"
+    ERROR = "the call fails as its port says that it may"
+    LOSS = "the call has no answer"
+    BUG = "the call fails as nobody expects"
+
+
+class Death(BaseException):
+    """The process ends here: no handler in it runs."""
+
+
+@dataclass
+class View:
+    """What one cycle has been told."""
+
+    now: datetime
+    policy: Policy
+    began: float
+    seen: TargetState | None = None
+    log_length: int = 0
+    requests: dict | None = None
+    answers: dict | None = None
+    looked: bool = False
+    may_be_foreign: bool = True
+    victims: tuple = ()
+
+
+class Daemon:
+    """One process with its loop, and all the ports of that loop.
+
+    A script says what happens at which call of the next cycle: a Fault, or a list of events that
+    come to pass while the process waits there, be it frozen or only slow.
+    """
+
+    def __init__(self, world, *, skew, asks_gateway):
+        self.world = world
+        self.skew = timedelta(seconds=skew)
+        self.asks_gateway = asks_gateway
+        self.running = False
+        self.script = {}
+        self.start()
+
+    def start(self):
+        """Begin a new process."""
+        ports = Ports(
+            source=self,
+            target=self,
+            clock=self,
+            reporters=(self,),
+            busy=self if self.asks_gateway else None,
+            leadership=self,
+            store=self,
+        )
+        self.plan = self.world.plan
+        self.loop = TargetLoop(self.plan, ports)
+        self.ledger = Ledger()
+        self.jumped = timedelta(0)
+        self.has_run = False
+
+    def cycle(self, script=None):
+        """Run one cycle by a script, and look at what it has said of it."""
+        if self.running:
+            return
+        if self.plan is not self.world.plan:
+            self.plan = self.world.plan
+            self.loop.adopt(self.plan)
+        if self.has_run and abs(self.jumped) > SKEW:
+            self.ledger.shift(self.jumped)
+        self.jumped, self.has_run, self.running = timedelta(0), True, True
+        self.script, self.scripted = dict(script or {}), bool(script)
+        self.went_wrong, self.reports = False, []
+        self.first_term, self.may_write = None, False
+        self.view = View(self.now(), self.plan.policy, self.world.time.ticks)
+        try:
+            report = self.loop.run_once()
+        except Death:
+            self.start()
+        except Exception as error:  # noqa: BLE001 - that is what must never happen
+            self.world.object(f"run_once raised {error!r}")
+        else:
+            self._judge(report)
+        finally:
+            self.running = False
+
+    def _moment(self, call):
+        """Let happen what the script has for this call, or return the fault of it."""
+        self.may_write = False
+        thing = self.script.pop(call, None)
+        if isinstance(thing, Fault):
+            self.went_wrong = True
+            if thing is Fault.DEATH:
+                raise Death
+            if thing is Fault.BUG:
+                raise RuntimeError("as drawn")
+            return thing
+        for event in thing or ():
+            self.world.happen(event)
+        return None
+
+    def _judge(self, report):
+        """Object to a report that is not what happened."""
+        world, record, view = self.world, report.record, self.view
+        if self.reports != [report]:
+            world.object(f"{len(self.reports)} reports of one cycle")
+        if report.outcome == Outcome.FAILED and not self.went_wrong:
+            world.object(f"failed without a fault: {report.error}")
+        if record is None:
+            return
+        again = decide(record.policy, record.state, record.observation)
+        if (again.decision, again.steps) != (record.decision, record.steps):
+            world.object("the record decides otherwise")
+        if record.observation.foreign_write and not view.may_be_foreign:
+            world.object("took an own write for a foreign one")
+        acted = self.plan.mode is Mode.ACT and self.first_term is not None
+        staying = sum(
+            not pod.deleting and pod.phase.value in ("Pending", "Running") for pod in view.seen.pods
+        )
+        if acted and not self.scripted and staying <= view.seen.current:
+            left = {pod.name for pod in world.cluster.pods if pod.marked and pod.alive}
+            if left - set(view.victims):
+                world.object(f"marks were left on {left}")
+
+    # --- clock, leadership, store, reporter -----------------------------------------------------
+
+    def now(self):
+        """Tell the wall-clock time of this machine."""
+        return self.world.time.wall + self.skew
+
+    def monotonic(self):
+        """Tell the seconds."""
+        return self.world.time.ticks
+
+    def term(self):
+        """Tell the term, as it is when the answer comes."""
+        decided = self.view.answers is not None
+        if decided and not self.view.looked:
+            self._look()
+        self._moment("act" if decided else "tidy" if self.view.seen else "lead")
+        term = self.world.term if self.world.leader is self else None
+        if self.first_term is None:
+            self.first_term = term
+        self.may_write = term is not None and term == self.first_term
+        return term
+
+    def _look(self):
+        self.view.looked = True
+        self.view.may_be_foreign = look(
+            self.ledger,
+            self.view,
+            self.world.cluster.log,
+            told=self.world.tells_writers,
+            shadow=self.plan.mode is Mode.SHADOW,
+        )
+
+    def load(self, target):
+        """Return the last memory, through text; the ledger goes with it."""
+        kept = self.world.kept[-1] if self._moment("load") is None and self.world.kept else None
+        if kept is not None:
+            self.ledger = deepcopy(kept[1])
+        self.ledger.reloaded(self.now())
+        return kept and from_json(Memory, json.loads(kept[0]))
+
+    def save(self, target, memory):
+        """Keep a memory, where nobody else leads; what is written can be read back."""
+        if self._moment("save") is not None:
+            return
+        text = json.dumps(to_json(memory), allow_nan=False)
+        if to_json(from_json(Memory, json.loads(text))) != to_json(memory):
+            self.world.object("the memory cannot be read back")
+        if self.world.leader is self and self.world.term == self.first_term:
+            self.world.kept.append((text, deepcopy(self.ledger)))
+            del self.world.kept[:-3]
+        self._moment("saved")
+
+    def report(self, report):
+        """Keep a report."""
+        self.reports.append(report)
+        self._moment("report")
+
+    # --- what is observed -----------------------------------------------------------------------
+
+    def read(self):
+        """Show the Deployment."""
+        if self._moment("read") is not None:
+            raise TargetReadError("no answer")
+        cluster, annotation = self.world.cluster, self.world.annotation
+        self.view.log_length = len(cluster.log)
+        self.view.seen = TargetState(
+            current=cluster.replicas,
+            ready=sum(pod.serves for pod in cluster.pods),
+            pods=tuple(pod.shown() for pod in cluster.pods),
+            addresses={pod.name: pod.address for pod in cluster.pods if pod.address},
+            marked=tuple(pod.name for pod in cluster.pods if pod.marked and not pod.deleting),
+            paused=annotation == "both",
+            paused_direction=Direction(annotation) if annotation in ("up", "down") else None,
+            writer=cluster.writer,
+        )
+        return self.view.seen
+
+    def in_flight(self):
+        """Tell the requests on each address, as far as the gateway is asked and answers."""
+        if self._moment("busy") is not None or self.world.gateway == "none":
+            return None
+        pods = [pod for pod in self.world.cluster.pods if pod.address]
+        known = pods[1:] if self.world.gateway == "some" else pods
+        self.view.requests = {pod.address: pod.requests for pod in known}
+        return self.view.requests
+
+    def ask(self, queries, now):
+        """Answer each metric as the load is."""
+        failed = self._moment("ask") is not None
+        metrics = self.plan.policy.metrics
+        self.view.answers = {
+            metric.name: Missing(missing=MissingKind.FAILED)
+            if failed
+            else self.world.answer(metric, now)
+            for metric in metrics
+        }
+        return self.view.answers
+
+    # --- what is written ------------------------------------------------------------------------
+
+    def unmark(self, pods):
+        """Take marks back."""
+        self._allow("unmark")
+        for pod in pods:
+            if self._moment("unmark") is not None:
+                raise TargetWriteError("not unmarked")
+            self.world.cluster.mark(pod, 0)
+
+    def scale(self, current, desired, victims=()):
+        """Mark the victims and set the replicas, as KubernetesTarget does it."""
+        world, cluster, view = self.world, self.world.cluster, self.view
+        self._allow(f"scale from {current} to {desired}")
+        for rule in broken_rules(self.ledger, view, desired):
+            world.object(f"wrote {desired} over {current}: {rule}")
+        view.victims = tuple(victims)
+        marked = []
+        try:
+            for pod in victims:
+                if self._moment("mark") is not None:
+                    raise ForbiddenError("may not mark")  # noqa: TRY301
+                cluster.mark(pod)
+                marked.append(pod)
+            self._patch(current, desired)
+        except (UnknownWriteError, RuntimeError):
+            self.ledger.lost = (desired, view.now)
+            raise
+        except (ForbiddenError, TargetWriteError, ConflictError):
+            for pod in marked:
+                if self._moment("take back") is not None:
+                    break
+                cluster.mark(pod, 0)
+            raise
+        self.ledger.wrote(view.now, desired - current, desired, len(cluster.log))
+
+    def _patch(self, current, desired):
+        cluster = self.world.cluster
+        fault = self._moment("patch")
+        if fault is Fault.ERROR:
+            raise TargetWriteError("refused")
+        if fault is Fault.LOSS:
+            raise UnknownWriteError("timeout; it did not happen")
+        if cluster.replicas != current:
+            raise ConflictError(f"replicas is {cluster.replicas}, not {current}")
+        late = self.world.leader is not self or self.world.term != self.first_term
+        cluster.write(US, desired, late=late)
+        for name in cut_for_nothing(cluster, self.view, desired):
+            self.world.object(f"{name} is busy and goes, while an idle one stays")
+        if self._moment("patched") is not None:
+            raise UnknownWriteError("timeout; it did happen")
+
+    def replace(self, pod):
+        """Delete a pod."""
+        self._allow(f"replace {pod}")
+        if self._moment("replace") is not None:
+            raise TargetWriteError("not deleted")
+        self.world.cluster.pod(pod).deleting = True
+
+    def _allow(self, what):
+        """Object to a write that may not be made at all, whatever it says."""
+        if not self.may_write:
+            self.world.object(f"{what} without asking for the leadership just before")
+        if self.plan.mode is Mode.SHADOW:
+            self.world.object(f"{what} in shadow mode")
+        if self.world.time.ticks - self.view.began > LONGEST_SEEN:
+            self.world.object(f"{what} on what was seen long ago")
+
+
+class World:
+    """One Deployment, two daemons, and what can happen; `object` collects what must not."""
+
+    def __init__(self, policy, *, skew=0, tells_writers=True, asks_gateway=True):
+        self.objections = []
+        self.tells_writers = tells_writers
+        self.time = Time()
+        self.cluster = Cluster(self.time, tells_writers=tells_writers)
+        self.plan = plan_of(policy)
+        self.kept = []
+        self.annotation = "none"
+        self.gateway = "all"
+        self.feeds = {"queue": ("whole", 1.0), "cpu": ("whole", 0.3)}
+        self.daemons = [Daemon(self, skew=each, asks_gateway=asks_gateway) for each in (0, skew)]
+        self.leader, self.term = self.daemons[0], 1
+
+    def object(self, text):
+        """Note what must not happen."""
+        self.objections.append(text)
+
+    def want(self, number):
+        """Let the metrics be whole, and ask for about so many replicas."""
+        if number is not None:
+            self.feeds["queue"] = ("whole", 0.8 * number)
+            share = number / (self.cluster.replicas or 1)
+            self.feeds["cpu"] = ("whole", min(1.0, 0.5 * share))
+
+    def happen(self, event):
+        """Let an event happen: its name and what belongs to it."""
+        name, *details = event
+        getattr(self, f"_on_{name}")(*details)
+
+    def cycle(self, who, script=None):
+        """Run a cycle of one of the daemons."""
+        self.daemons[who].cycle(script)
+
+    # --- time, processes, leadership ----------------------------------------------------------
+
+    def _on_wait(self, seconds):
+        self.time.wait(seconds)
+
+    def _on_jump(self, seconds):
+        self.time.wall += timedelta(seconds=seconds)
+        for daemon in self.daemons:
+            daemon.jumped += timedelta(seconds=seconds)
+
+    def _on_restart(self, who):
+        if not self.daemons[who].running:
+            self.daemons[who].start()
+
+    def _on_cycle(self, who):
+        self.time.wait(1)
+        self.cycle(who)
+
+    def _on_lead(self, who):
+        self.leader = None if who is None else self.daemons[who]
+        self.term += 1
+
+    def _on_store(self, what):
+        """Forget the last memory, or all."""
+        self.kept = self.kept[:-1] if what == "behind" else []
+
+    def _on_adopt(self, policy):
+        self.plan = plan_of(policy)
+
+    # --- other writers ------------------------------------------------------------------------
+
+    def _on_scale(self, manager, number):
+        self.cluster.write(manager, number)
+
+    def _on_reapply(self, manager):
+        self.cluster.write(manager, self.cluster.replicas)
+
+    def _on_pause(self, annotation):
+        self.annotation = annotation
+
+    # --- pods and requests --------------------------------------------------------------------
+
+    def _on_control(self):
+        self.cluster.control()
+
+    def _on_start(self):
+        self.cluster.start()
+
+    def _on_settle(self):
+        self.cluster.bury()
+        self.cluster.control()
+        self.cluster.start()
+
+    def _on_room(self, number):
+        self.cluster.room = number
+
+    def _on_pod(self, what, number):
+        pods = self.cluster.pods
+        if not pods:
+            return
+        pod = pods[number % len(pods)]
+        if what == "crashes" and pod.phase is PodPhase.RUNNING:
+            pod.ready, pod.failing = False, True
+        elif what == "recovers":
+            pod.failing = False
+        elif what == "is evicted":
+            pod.phase, pod.ready, pod.requests = PodPhase.FAILED, False, 0
+        elif what == "is deleted":
+            pod.deleting = True
+        elif what == "stalls":
+            pod.stalled = True
+
+    def _on_busy(self, number, requests):
+        serving = [pod for pod in self.cluster.pods if pod.serves]
+        if serving:
+            pod = serving[number % len(serving)]
+            pod.requests, pod.stalled = requests, False
+
+    # --- metrics ------------------------------------------------------------------------------
+
+    def _on_load(self, name, quality, value):
+        self.feeds[name] = (quality, value)
+
+    def _on_gateway(self, knows):
+        self.gateway = knows
+
+    def answer(self, metric, now):
+        """Return the answer of a metric, of the quality that it has now."""
+        quality, value = self.feeds[metric.name]
+        if quality in list(MissingKind):
+            return Missing(missing=MissingKind(quality))
+        if quality == "no series":
+            return Samples(samples=())
+        if metric.type is MetricType.TOTAL:
+            samples = [Sample(value=value, at=now - timedelta(seconds=2))]
+        else:
+            samples = [
+                Sample(
+                    labels={"pod": pod.name},
+                    value=0.0 if pod.stalled else value,
+                    at=now - timedelta(seconds=2),
+                )
+                for pod in self.cluster.pods
+                if pod.phase is PodPhase.RUNNING
+            ]
+        return Samples(samples=tuple(_spoilt(quality, samples)))
+
+
+def _spoilt(quality, samples):
+    if quality == "partial":
+        return samples[1:] if len(samples) > 1 else samples
+    if quality == "twice":
+        return [*samples, *samples[:1]]
+    for count, sample in enumerate(samples):
+        first = count == 0
+        old = quality == "stale" or (quality == "partly stale" and first)
+        at = sample.at - timedelta(minutes=5) if old else sample.at
+        value = {"NaN": math.nan, "negative": -1.0}.get(quality, sample.value)
+        samples[count] = replace(sample, at=at, value=value if first else sample.value)
+    return samples
+
+
+def plan_of(policy):
+    """Return what the loops are to do."""
+    queries = tuple(
+        MetricQuery(name=metric.name, query="x", per_pod=metric.type is MetricType.POD)
+        for metric in policy.metrics
+    )
+    return Plan(name=NAME, policy=policy, queries=queries)
