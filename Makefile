@@ -47,7 +47,8 @@ test: setup system tools ## run all tests
 	$(MAKE) --no-print-directory test-newest
 
 test-newest: setup system tools $(NEWEST) # the gateway once more, with the pinned image's sibling
-	@HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py \
+	@HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py tests/sandbox/test_zero.py \
+	  tests/adapters/test_haproxy.py::test_the_real_gateway_tells_of_its_streams \
 	  tests/stack/test_agreements.py::test_haproxy_takes_the_built_configuration
 
 manifests: setup system tools ## build everything under deploy/ and judge it: schemas, references, rights

@@ -12,7 +12,7 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Condition, Lock, Thread
+from threading import Condition, Lock, Thread, local
 from urllib.request import urlopen
 
 import yaml
@@ -81,6 +81,8 @@ class World:
         self.writes = []
         """Replicas before and after each write that was carried out."""
         self.requests = []
+        self.heard = local()
+        """`headers`: those of the request that this thread answers."""
         self._lock = Lock()
         self._servers = [_serve(self, self._prometheus), _serve(self, self._kubernetes)]
         self.prometheus_url, self.kubernetes_url = (
@@ -150,6 +152,7 @@ def _serve(world, answer):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             request = f"{self.command} {self.path}"
             world.requests.append(request)
+            world.heard.headers = str(self.headers)
             if not world.gate.passes(request, BEFORE):
                 self.close_connection = True
                 return

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from autoscaler.adapters.cycle_view import CycleView, plain
 from autoscaler.adapters.gauges import GAUGES
-from autoscaler.adapters.lines import LineWriter
+from autoscaler.adapters.lines import LineWriter, printable
 from autoscaler.decision.record import Outcome
 from autoscaler.decision.words import Direction, Reason
 
@@ -49,6 +49,7 @@ class Log:
         if as_text:
             words += [
                 _shorten,
+                _harmless,
                 structlog.dev.ConsoleRenderer(colors=on_terminal, timestamp_key="time"),
             ]
         else:
@@ -123,6 +124,13 @@ def _shorten(_logger: object, _method: str, event: Event) -> Event:
         **{name: _compact(metric) for name, metric in metrics.items()},
         **{key: event[key] for key in _SHORT if key in event},
         "ms": round(event["duration"] * 1000),
+    }
+
+
+def _harmless(_logger: object, _method: str, event: Event) -> Event:
+    """Let no text from outside make a line of its own; what is no text is shown by its repr."""
+    return {
+        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
     }
 
 

@@ -15,6 +15,8 @@ import aiohttp
 from autoscaler.sandbox.processes import LOOPBACK, Child, Command, free_port, until
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "gateway" / "haproxy.cfg"
+PROGRAM = os.environ.get("HAPROXY", "haproxy")
+"""Another version can be tried: HAPROXY=/path/to/haproxy."""
 PROXY = "ollama"
 """The backend that runs models, as its metrics are labelled."""
 _NO_REPLICAS = ("FRONTEND", "BACKEND", "full")
@@ -60,7 +62,7 @@ class GatewaySettings:
     outside_port: int = field(default_factory=free_port)
     """Opened where the environment has GATEWAY_API_KEY."""
     config: Path = CONFIG
-    program: str = "haproxy"
+    program: str = PROGRAM
 
 
 class Gateway:

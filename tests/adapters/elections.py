@@ -93,9 +93,10 @@ class Contender:
 class Election:
     """Contenders, a Lease, and what goes wrong between them."""
 
-    def __init__(self, seed, *, contenders=2, trouble=1.0):
+    def __init__(self, seed, *, contenders=2, trouble=1.0, terms=TERMS):
         self.random = Random(seed)
         self.trouble = trouble
+        self.terms = terms
         self.box = LeaseBox()
         self.now = 0.0
         self.overlaps = []
@@ -107,7 +108,7 @@ class Election:
 
     def join(self):
         """Let one more process contend."""
-        contender = Contender(f"c{len(self.contenders)}", self.random)
+        contender = Contender(f"c{len(self.contenders)}", self.random, self.terms)
         self.contenders.append(contender)
         self.at(self.random.uniform(0, 5), self.look, contender)
         return contender

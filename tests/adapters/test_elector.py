@@ -277,6 +277,26 @@ def test_two_never_lead_at_once(seed, contenders):
         assert len(contender.terms) == len(set(contender.terms))
 
 
+class Careless(Terms):
+    """Counts on the Lease for as long as others wait, and not a margin less."""
+
+    @property
+    def validity(self):
+        """Return all of the duration."""
+        return self.duration.total_seconds()
+
+
+def test_a_leader_without_a_margin_is_found_out():
+    """The elections above would not be won by whoever stops too late."""
+    careless = Careless(duration=TERMS.duration, write=TERMS.write)
+    found = 0
+    for seed in range(50):
+        election = Election(seed, terms=careless)
+        election.run(600)
+        found += len(election.overlaps)
+    assert found > 10
+
+
 @given(seed=st.integers(0, 2**32))
 def test_somebody_leads_once_all_is_well(seed):
     """After whatever has happened, and stays the leader."""

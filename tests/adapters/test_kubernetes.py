@@ -370,6 +370,18 @@ def test_a_refusal_that_is_no_status_is_told_by_its_reason():
     assert str(error.value) == "llm/ollama: cannot scale from 2 to 3: HTTP 502: Bad Gateway"
 
 
+def test_what_a_server_says_is_one_line_without_the_token():
+    """Also where it repeats the request, or tries to move the cursor of whoever reads the log."""
+    said = {"message": "no\n\x1b[2J\x00 Authorization: Bearer abc.DEF-123_456~7+/= \u2028 yes"}
+    with (
+        answering(401, json.dumps(said).encode()) as client,
+        pytest.raises(TargetWriteError) as error,
+    ):
+        target_of(client).scale(2, 3)
+    told = "HTTP 401: no ?[2J? Authorization: Bearer *** yes"
+    assert str(error.value) == f"llm/ollama: cannot scale from 2 to 3: {told}"
+
+
 def test_a_refused_connection_is_told():
     """Nobody listens, so nothing was written."""
     with socket.socket() as unused:

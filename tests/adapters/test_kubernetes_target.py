@@ -293,6 +293,8 @@ def wrong(path, value) -> tuple[dict, dict]:
         ("listed.items.0.metadata.creationTimestamp", "now"),
         ("listed.items.0.metadata.deletionTimestamp", True),
         ("listed.items.0.metadata.uid", {}),
+        ("listed.items.0.metadata.uid", "yesterday\n"),
+        ("deployment.metadata.uid", ""),
         ("listed.items.0.status", None),
         ("listed.items.0.status.phase", []),
         ("listed.items.0.status.podIP", 7),

@@ -1,7 +1,6 @@
 """A real gateway in front of real replica processes, for tests."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,6 @@ from autoscaler.sandbox.kube import Container, PodRun, ProcessRuntime
 from autoscaler.sandbox.processes import free_port
 from autoscaler.sandbox.timescale import divide_gateway
 
-PROGRAM = os.environ.get("HAPROXY", "haproxy")
-"""Another binary can be tried: HAPROXY=/path/to/haproxy."""
 NAME = "ollama.llm.svc.cluster.local"
 REPLICA_SPEED = 40.0
 ANSWER = 931
@@ -79,7 +76,6 @@ async def rig(
         GatewaySettings(
             name="test",
             directory=directory,
-            program=PROGRAM,
             environment={
                 **divide_gateway(defaults(), speed),
                 "GATEWAY_DNS": dns.address,

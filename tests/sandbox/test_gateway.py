@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from autoscaler.sandbox.gateway import CONFIG, defaults, most_replicas, read_slots
+from autoscaler.sandbox.gateway import CONFIG, PROGRAM, defaults, most_replicas, read_slots
 from autoscaler.sandbox.timescale import divide_gateway
-from tests.sandbox.gateways import ANSWER, PROGRAM, question, rig
+from tests.sandbox.gateways import ANSWER, question, rig
 from tests.sandbox.replicas import until
 
 

@@ -76,6 +76,7 @@ def test_a_replaced_deployment_notes_its_writer(apps):
     scale(apps, 3, "hpa")
     found = apps.read_namespaced_deployment("ollama", NS)
     found.spec.replicas, found.metadata.managed_fields = 5, None
+    found.metadata.resource_version = None  # its status changes all the time
     apps.replace_namespaced_deployment("ollama", NS, found, field_manager="helm")
     assert owners(apps) == {("helm", "Update", None)}
 

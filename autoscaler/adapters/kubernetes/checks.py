@@ -23,7 +23,7 @@ from autoscaler.adapters.kubernetes.annotations import unknown_in
 from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
 from autoscaler.adapters.kubernetes.events import CREATE_EVENTS
 from autoscaler.adapters.kubernetes.target import READING, REPLACING, SCALING
-from autoscaler.adapters.kubernetes.telling import printable
+from autoscaler.adapters.lines import printable
 from autoscaler.errors import TargetReadError
 
 _LIST_HPAS = Right(verb="list", resource="horizontalpodautoscalers", group="autoscaling")
@@ -97,7 +97,7 @@ class KubernetesChecks(_Reviews):
         metadata = need(self._read_deployment().metadata)
         unknown = unknown_in(metadata.annotations or {})
         return {
-            printable(key, _SHOWN_CHARACTERS): printable(value, _SHOWN_CHARACTERS)
+            printable(key[:_SHOWN_CHARACTERS]): printable(value[:_SHOWN_CHARACTERS])
             for key, value in unknown.items()
         }
 

@@ -21,7 +21,8 @@ from kubernetes.client import (
 )
 
 from autoscaler.adapters.kubernetes.client import FIELD_MANAGER, Right
-from autoscaler.adapters.kubernetes.telling import printable, tell
+from autoscaler.adapters.kubernetes.telling import tell
+from autoscaler.adapters.lines import printable
 from autoscaler.ports import Clock
 
 CREATE_EVENTS = Right(verb="create", resource="events")
@@ -96,7 +97,7 @@ class Events:
         """Take an event, whose note becomes one line. Never waits, never raises."""
         happening = _Happening(
             about=about,
-            reason=printable(reason, _LONGEST_REASON),
+            reason=printable(reason[:_LONGEST_REASON]),
             note=_note(note),
             warning=warning,
         )
@@ -173,7 +174,7 @@ class _Bucket:
 
 def _note(text: str) -> str:
     """Return one printable line of a length that the API takes, which it measures in bytes."""
-    line = printable(" ".join(text.split()), _LONGEST_NOTE)
+    line = printable(" ".join(text.split())[:_LONGEST_NOTE])
     return line.encode()[:_LONGEST_NOTE].decode(errors="ignore")
 
 

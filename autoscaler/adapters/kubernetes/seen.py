@@ -13,8 +13,8 @@ from datetime import datetime
 from autoscaler.adapters.kubernetes.annotations import cost_before, is_marked, pause_of
 from autoscaler.adapters.kubernetes.answers import Object, needed, objects, part, texts, time
 from autoscaler.adapters.kubernetes.client import FIELD_MANAGER
-from autoscaler.adapters.kubernetes.telling import printable
 from autoscaler.adapters.kubernetes.transport import AnswerError
+from autoscaler.adapters.lines import printable
 from autoscaler.decision.model import Pod
 from autoscaler.decision.words import PodPhase
 from autoscaler.ports import LastWriter, TargetState
@@ -47,9 +47,10 @@ _FAILING = frozenset(
 )
 """Why the kubelet lets a container wait that does not come up."""
 
-# What the API takes as the name of a pod. It ends up in paths, log lines and events, so nothing
-# else may come through, whoever answers.
+# What the API takes as the name of a pod, and what it gives as a uid. They end up in paths, log
+# lines and events, so nothing else may come through, whoever answers.
 _POD_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_UID = re.compile(r"[0-9A-Za-z-]{1,128}")
 _LONGEST_NAME = 253
 _LONGEST_MANAGER = 128
 _MOST_REPLICAS = 2**31 - 1
@@ -110,10 +111,17 @@ def seen_of(name: str, deployment: Object, listed: Object) -> Seen:
         writer=_writer(metadata),
     )
     details = {
-        key: PodDetails(uid=part(answer["metadata"], "uid", str), cost=cost_before(notes[key]))
+        key: PodDetails(uid=_uid(answer["metadata"]), cost=cost_before(notes[key]))
         for key, (_, answer) in held.items()
     }
-    return Seen(uid=part(metadata, "uid", str) or "", state=state, pods=details)
+    return Seen(uid=_uid(metadata) or "", state=state, pods=details)
+
+
+def _uid(metadata: Object) -> str | None:
+    uid = part(metadata, "uid", str)
+    if uid is not None and not _UID.fullmatch(uid):
+        raise AnswerError("answer has a uid that no object can have")
+    return uid
 
 
 def _owns(name: str, pod: Object) -> bool:
@@ -174,7 +182,7 @@ def _writer(metadata: Object) -> LastWriter | None:
         for entry in objects(metadata, "managedFields")
         if _has_replicas(entry)
         if (at := time(entry, "time")) is not None
-        for manager in [printable(part(entry, "manager", str) or "unknown", _LONGEST_MANAGER)]
+        for manager in [printable((part(entry, "manager", str) or "unknown")[:_LONGEST_MANAGER])]
     ]
     return max(writers, key=_newest, default=None)
 

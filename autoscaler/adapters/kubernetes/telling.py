@@ -5,6 +5,7 @@ them, and for a header that is not allowed its value, which may be the token.
 """
 
 import json
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from http.client import IncompleteRead
@@ -15,8 +16,11 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import IncompleteRead as BodyIncompleteRead
 
 from autoscaler.adapters.kubernetes.transport import AnswerError, NotSentError
+from autoscaler.adapters.lines import printable
 
 _SHOWN_CHARACTERS = 300
+_TOKEN = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}")
+"""What a server that repeats our request would repeat of the token."""
 _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     ((ConnectionResetError, BrokenPipeError), "connection closed without an answer"),
     ((IncompleteRead, BodyIncompleteRead), "answer is cut short"),
@@ -47,11 +51,6 @@ def tell_config(error: Exception) -> str:
         return error.strerror
     # Whatever else the loader meets on its way through a file that has another shape.
     return "is not a kubeconfig"
-
-
-def printable(told: str, most: int) -> str:
-    """Return a foreign text as part of a line: nothing in it ends the line or moves a cursor."""
-    return "".join(each if each.isprintable() else "?" for each in told[:most])
 
 
 def has_causes(error: Exception) -> bool:
@@ -110,4 +109,5 @@ def _named(error: Exception) -> str:
 
 
 def _one_line(told: object) -> str:
-    return printable(" ".join(str(told).split()), _SHOWN_CHARACTERS)
+    line = _TOKEN.sub(r"\1 ***", " ".join(str(told).split()))
+    return printable(line[:_SHOWN_CHARACTERS])
