@@ -451,7 +451,7 @@ def test_a_clock_put_back_does_not_put_the_cycles_to_sleep(monkeypatch):
 
 
 def test_a_process_that_was_stopped_goes_on(start):
-    """By SIGSTOP, for longer than a look at the clock; it does not take that for a signal to end."""
+    """By SIGSTOP, for longer than it ever waits; it does not take that for a signal to end."""
     daemon = start()
     daemon.wait_cycles(1)
     for _ in range(3):

@@ -84,6 +84,9 @@ def _environment(places: Places) -> dict[str, str]:
         "AUTOSCALER_PROMETHEUS__URL": places.prometheus,
         "AUTOSCALER_GATEWAY__STATS_URL": places.statistics,
         "AUTOSCALER_KUBERNETES__KUBECONFIG": str(places.kubeconfig),
+        # The first daemon of a cluster waits so long for another one that might lead.
+        "AUTOSCALER_KUBERNETES__TIMEOUT": "2s",
+        "AUTOSCALER_LEADERSHIP__DURATION": "6s",
         "AUTOSCALER_HTTP__HOST": LOOPBACK,
         "AUTOSCALER_HTTP__PORT": str(places.port),
         "AUTOSCALER_RECORDS__PATH": str(places.records),
