@@ -12,7 +12,7 @@ WEBUI := .venv-webui
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 
-.PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench image clean lock
+.PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench shrinking image clean lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch
 	$(BIN)/python bench/many.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CYCLES),--cycles $(CYCLES))
 	echo
 	$(BIN)/python bench/react.py $(if $(ARRIVALS),--arrivals $(ARRIVALS))
+
+shrinking: setup system ## shrink thirty times while streams run, and print who had to go (six minutes)
+	@$(BIN)/python bench/shrinking.py $(ARGS)
 
 image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker or buildah)
 	@builder=$$(command -v podman || command -v docker || command -v buildah || true)

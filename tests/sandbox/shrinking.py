@@ -3,18 +3,21 @@
 import asyncio
 import signal
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import aiohttp
 
 from autoscaler.adapters.kubernetes.annotations import is_marked
+from autoscaler.decision.record import Outcome
+from autoscaler.decision.words import Stage
 from autoscaler.sandbox.kube.resources import PODS
 from autoscaler.sandbox.kube.runtime import REPLICA_PORT
 from autoscaler.sandbox.kube.store import find
 from autoscaler.sandbox.kube.template import is_deleting
-from tests.sandbox.stacks import SHIPPED, SmallStack, small_stack
 from autoscaler.settings.yaml_file import read_yaml
+from tests.sandbox.stacks import SHIPPED, SmallStack, small_stack
 
 SPEED = 20.0
 LOW, HIGH = 2, 5
@@ -54,6 +57,8 @@ class Shrinking:
     """Of the kills: just after a victim had been marked, before the number was set."""
     left_marked: int = 0
     """Pods that stay and carry a mark at the end."""
+    reasons: set[str] = field(default_factory=set)
+    """What the decisions to shrink say of their choice of victims."""
 
 
 async def shrink(
@@ -84,20 +89,17 @@ class _Run:
         self.stack.lane.cluster.on_change(self._look)
         enough = asyncio.Event()
         always = [asyncio.create_task(self._keep_asking(enough)) for _ in range(LOW)]
-        killing = asyncio.create_task(self._keep_killing()) if kills else None
+        if kills:
+            always.append(asyncio.create_task(self._keep_killing(enough)))
         try:
-            while self._shrinks() < shrinks:
+            while self._shrinks() < shrinks and not any(task.done() for task in always):
                 await self._round()
-                for task in (*always, *([killing] if killing else [])):
-                    if task.done():
-                        task.result()
         finally:
             enough.set()
-            if killing:
-                killing.cancel()
-        await asyncio.gather(*always, *self._asking)
+            await asyncio.gather(*always, *self._asking)
         self.found.shrinks = self._shrinks()
         self.found.left_marked = await self._marked()
+        self.found.reasons = self._reasons()
         return self.found
 
     async def _round(self) -> None:
@@ -109,9 +111,17 @@ class _Run:
         await asyncio.gather(*extra)
         await self.stack.until(lambda: self.stack.lane.desired() <= LOW + 1, "fewer replicas")
 
+    def _reasons(self) -> set[str]:
+        self.stack.log.read()
+        return {
+            str(step.reason)
+            for cycle in self.stack.log.cycles
+            for step in cycle.record.steps
+            if step.stage is Stage.VICTIMS and cycle.record.outcome is Outcome.SCALED
+        }
+
     def _shrinks(self) -> int:
-        wanted = self.stack.wanted
-        return sum(after < before for before, after in zip(wanted, wanted[1:], strict=False))
+        return sum(after < before for before, after in pairwise(self.stack.wanted))
 
     async def _keep_asking(self, until: asyncio.Event) -> None:
         while not until.is_set():
@@ -167,13 +177,26 @@ class _Run:
 
     # --- the daemon's end -------------------------------------------------------------------
 
-    async def _keep_killing(self) -> None:
+    async def _keep_killing(self, until: asyncio.Event) -> None:
         """Kill and start the daemon, in turns at a random moment and between mark and write."""
-        while True:
+        log = self.stack.log
+        while not until.is_set():
+            log.read()
+            acted = len(log.cycles)
+            await self.stack.until(
+                lambda seen=acted: log.read() or len(log.cycles) > seen, "a cycle"
+            )
             await asyncio.sleep(self.random.uniform(0.0, 3.0))
             if self.found.kills % 2:
                 self._armed.set()
-                await self.stack.daemon.wait()
+                ends = [asyncio.ensure_future(each) for each in (self._daemon_ends(), until.wait())]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                self._armed.clear()
+                ends[1].cancel()
             await self.stack.kill_daemon()
             self.found.kills += 1
             await self.stack.start_daemon()
+
+    async def _daemon_ends(self) -> None:
+        assert self.stack.daemon is not None
+        await self.stack.daemon.wait()
