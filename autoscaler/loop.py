@@ -116,9 +116,10 @@ class TargetLoop:
         self._state = ScalingState()
         self._writes = OwnWrites()
 
-    def adopt(self, plan: Plan) -> None:
-        """Go on by another plan for the same target, from the next cycle; between two cycles."""
+    def adopt(self, plan: Plan, ports: Ports | None = None) -> None:
+        """Go on by another plan for the same target, and other ports; between two cycles."""
         self._plan = plan
+        self._ports = ports or self._ports
 
     def run_once(self) -> CycleReport:
         """Run one cycle. Never raises: whatever goes wrong leaves the replicas as they are."""
