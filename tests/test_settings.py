@@ -414,6 +414,7 @@ def test_two_thousand_targets_are_a_daemons_limit(tmp_path):
         ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
         ("idle_period: 10m", "idle_period: 0s", 'idle_period = "0s", must lie within 1s..7d'),
+        ("stuck_after: 5m", "stuck_after: 9s", '= "9s", must be 0s or at least 10s (twice the int'),
         ("stuck_after: 5m", "stuck_after: 2d", 'stuck_after = "2d", must lie within 0s..1d'),
         ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
         ("duration: 15s", "duration: 14s", 'leadership.duration = "14s", must be at least 15s'),
@@ -679,3 +680,11 @@ def test_the_places_that_were_tried_are_named(tmp_path, monkeypatch):
         return
     with pytest.raises(ConfigError, match=r"config/autoscaler.yaml and /etc/.*--config FILE"):
         find_file()
+
+
+def test_an_idle_period_that_two_cycles_do_not_see_is_refused(shipped):
+    """Where the last replica may go, cycles must be close enough to watch that it is idle."""
+    path = shipped("idle_period: 10m", "idle_period: 9s")
+    assert load(path, {}).targets[0].idle_period == timedelta(seconds=9)
+    path.write_text(path.read_text().replace("min_replicas: 2", "min_replicas: 0"))
+    assert 'targets[0].idle_period = "9s", must be at least 10s (twice the int' in refusal(path)

@@ -293,6 +293,22 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _spans_are_seen(self) -> Self:
+        # Time that nobody watched counts for nothing; between two cycles is such a time.
+        least = 2 * self.interval
+        rule = f"at least {format_duration(least)} (twice the interval)"
+        for number, target in enumerate(self.targets):
+            spans = {"stuck_after": target.stuck_after}
+            if to_policy(target).least_replicas == 0:
+                spans["idle_period"] = target.idle_period
+            for key, span in spans.items():
+                if timedelta(0) < span < least:
+                    must = "must be 0s or" if key == "stuck_after" else "must be"
+                    told = f'"{format_duration(span)}", {must} {rule}'
+                    raise _across(f"targets[{number}].{key} = {told}")
+        return self
+
+    @model_validator(mode="after")
     def _leading_leaves_time_to_write(self) -> Self:
         # A leader stops so long before its Lease may be taken that a write which it has begun ends
         # first. What is left must be enough for a renewal, and for one that fails before.
