@@ -12,7 +12,7 @@ WEBUI := .venv-webui
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 
-.PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench image clean lock
+.PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench shrinking image clean lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,8 @@ test: setup system tools ## run all tests
 	$(MAKE) --no-print-directory test-newest
 
 test-newest: setup system tools $(NEWEST) # the gateway once more, with the pinned image's sibling
-	@HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py \
+	@HAPROXY=$(NEWEST) $(BIN)/pytest -n 3 -q tests/sandbox/test_gateway.py tests/sandbox/test_zero.py \
+	  tests/adapters/test_haproxy.py::test_the_real_gateway_tells_of_its_streams \
 	  tests/stack/test_agreements.py::test_haproxy_takes_the_built_configuration
 
 manifests: setup system tools ## build everything under deploy/ and judge it: schemas, references, rights
@@ -76,8 +77,15 @@ check: setup system tools ## format, lint, types, import contracts, tests, cover
 	$(BIN)/pytest -n 3 -q --ignore=tests/decision
 	$(MAKE) --no-print-directory test-newest
 
-bench: setup ## time the decision (decisions and records per second)
+bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch (ROUNDS= CYCLES= ARRIVALS=)
 	@$(BIN)/python bench/decide.py
+	echo
+	$(BIN)/python bench/many.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CYCLES),--cycles $(CYCLES))
+	echo
+	$(BIN)/python bench/react.py $(if $(ARRIVALS),--arrivals $(ARRIVALS))
+
+shrinking: setup system ## shrink thirty times while streams run, and print who had to go (six minutes)
+	@$(BIN)/python bench/shrinking.py $(ARGS)
 
 image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker or buildah)
 	@builder=$$(command -v podman || command -v docker || command -v buildah || true)

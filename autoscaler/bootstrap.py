@@ -1,6 +1,6 @@
-"""The composition root: settings in, wired daemon out. Adapters are named here alone."""
+"""The composition root: settings in, wired daemon out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -8,98 +8,265 @@ from typing import TextIO
 
 from autoscaler import __version__
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.cycle_view import Views
+from autoscaler.adapters.haproxy import HaproxyGateways
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard
 from autoscaler.adapters.kubernetes import (
     ApiClient,
+    EventReporter,
+    Events,
     KubernetesChecks,
     KubernetesTarget,
-    load_client,
+    LeadershipListeners,
+    LeaseChecks,
+    LeaseLeadership,
+    ObjectRef,
 )
-from autoscaler.adapters.prometheus import PrometheusSource
+from autoscaler.adapters.memories import Memories
 from autoscaler.adapters.records import RecordsFile
 from autoscaler.adapters.telemetry import Log, Metrics
-from autoscaler.check import Finding, Probe, World, check
-from autoscaler.daemon import Daemon, Listeners
-from autoscaler.errors import ConfigError
-from autoscaler.loop import Plan, Ports, TargetLoop
-from autoscaler.ports import Reporter
-from autoscaler.settings import (
-    KubernetesSettings,
-    PrometheusSettings,
-    Settings,
-    TargetSettings,
-    to_policy,
-    to_queries,
+from autoscaler.check import Finding, LeaseProbe, Probe, World, check
+from autoscaler.daemon import Daemon, Duty, Listeners
+from autoscaler.decision.words import Mode
+from autoscaler.fleet import Fleet
+from autoscaler.office import Office
+from autoscaler.outfit import (
+    Outfitter,
+    Surroundings,
+    busy_source,
+    contend,
+    deployment,
+    kubernetes_client,
+    lease_of,
+    metric_source,
+    plan_of,
 )
+from autoscaler.ports import Reporter
+from autoscaler.reload import ConfigFile, Reload, ReloadListeners
+from autoscaler.schedule import WORKERS, Schedule
+from autoscaler.settings import Settings, TargetSettings
+
+__all__ = [
+    "build",
+    "busy_source",
+    "check_settings",
+    "deployment",
+    "kubernetes_client",
+    "metric_source",
+    "patience",
+    "plan_of",
+]
 
 _LEAST_PATIENCE = timedelta(seconds=30)
+_LAST_EVENTS = timedelta(seconds=2)
+"""How long the end waits for what is still to be told."""
 
 
-def build(settings: Settings, out: TextIO, *, dry_run: bool = False) -> Daemon:
-    """Wire everything; nothing is opened or asked before it runs. Raises ConfigError."""
-    clock = SystemClock()
-    log = Log(level=settings.log.level, form=settings.log.format, stream=out)
-    metrics = Metrics(__version__)
-    names = [target.name for target in settings.targets]
-    heart = Heart(clock, names, patience(settings.interval))
-    board = StatusBoard(__version__)
-    reporters: tuple[Reporter, ...] = (log, metrics, board, *_records(settings, log), heart)
+def build(
+    settings: Settings, out: TextIO, *, dry_run: bool = False, file: ConfigFile | None = None
+) -> Daemon:
+    """Wire everything; nothing is opened or asked before it runs. Raises ConfigError.
 
-    source = metric_source(settings.prometheus)
-    client = kubernetes_client(settings.kubernetes)
-    cycles = {}
-    for target in settings.targets:
-        metrics.expect(target.name)
-        deployment = _deployment(settings, target, client)
-        ports = Ports(source=source, target=deployment, clock=clock, reporters=reporters)
-        cycles[target.name] = TargetLoop(plan_of(target, dry_run=dry_run), ports).run_once
-
-    ready = _Readiness()
-    pages: dict[str, Callable[[], Page]] = {
-        "/healthz": heart.page,
-        "/readyz": ready.page,
-        "/metrics": partial(_metrics_page, metrics),
-        "/status": board.page,
-    }
-    server = HealthServer(settings.http.host, settings.http.port, pages)
-    listeners = _listeners(settings, log, metrics, ready)
-    return Daemon(cycles, settings.interval, server, clock, listeners)
+    Changes of the `file` are taken over while it runs.
+    """
+    works = _Works(settings, out, dry_run=dry_run)
+    works.apply(settings)
+    duties: list[Duty] = [works.office]
+    if file is not None:
+        duties.append(Reload(file, settings, works.apply, works.reload_listeners()))
+    server = HealthServer(settings.http.host, settings.http.port, works.pages())
+    return Daemon(works.schedule, server, works.clock, works.listeners(), duties)
 
 
-def patience(interval: timedelta) -> timedelta:
-    """Return how long no cycle may end before the daemon counts as hung."""
-    return max(5 * interval, _LEAST_PATIENCE)
+class _Works:
+    """All that works together, and how it takes over other settings."""
+
+    def __init__(self, settings: Settings, out: TextIO, *, dry_run: bool) -> None:
+        self.clock = SystemClock()
+        self.office = Office(self._contend)
+        self._dry_run = dry_run
+        self._settings = settings
+        self._stopping = False
+        self._log = Log(level=settings.log.level, form=settings.log.format, stream=out)
+        self._metrics = Metrics(__version__)
+        self._heart = Heart(self.clock, (), _LEAST_PATIENCE)
+        self._board = StatusBoard(__version__)
+        self._fleet = Fleet(self._greet, self._farewell)
+        self.schedule = Schedule(self.clock, self._metrics.overrun)
+        self._abouts: dict[str, Callable[[], ObjectRef]] = {}
+        client = kubernetes_client(settings.kubernetes)
+        # Events are told by whoever sees them, leader or not, and hold up nobody's requests.
+        side = kubernetes_client(settings.kubernetes)
+        self._events = Events(side, self.clock, partial(self._complain, "events"))
+        self._outfitter = Outfitter(
+            Surroundings(
+                clock=self.clock,
+                reporters=tuple(self._reporters()),
+                office=self.office,
+                kubernetes=settings.kubernetes,
+                client=client,
+                dry_run=dry_run,
+            )
+        )
+
+    def apply(self, settings: Settings) -> None:
+        """Go on by these settings, from each target's next cycle. Raises ConfigError."""
+        outfits = self._outfitter.fit(settings)
+        self._settings = settings
+        self._look_at(self._outfitter.targets)
+        self._heart.allow(patience(settings))
+        contended = settings.leadership.enabled and self._acts(settings)
+        self.office.put(outfits, contended=contended)
+        if not self.office.is_contended:
+            self._metrics.leading(True)  # noqa: FBT003
+        self._fleet.put(outfits)
+        self.schedule.put(self._fleet.cycles, settings.interval)
+
+    def _acts(self, settings: Settings) -> bool:
+        shadows = (target.mode is Mode.SHADOW for target in settings.targets)
+        return not self._dry_run and not all(shadows)
+
+    # --- who is told ------------------------------------------------------------------------
+
+    def _reporters(self) -> Iterator[Reporter]:
+        yield Views(self._log, self._metrics, self._board)
+        if self._settings.records.path is not None:
+            yield RecordsFile(self._settings.records.path, partial(self._complain, "records"))
+        yield EventReporter(self._events, self._abouts)
+        yield self._heart
+
+    def _look_at(self, targets: Mapping[str, KubernetesTarget]) -> None:
+        """Have events made at these; in place, since another thread reads it."""
+        self._abouts.update({name: partial(_about, target) for name, target in targets.items()})
+        for gone in set(self._abouts) - set(targets):
+            del self._abouts[gone]
+
+    def _greet(self, target: str) -> None:
+        self._metrics.expect(target)
+        self._heart.expect(target)
+
+    def _farewell(self, target: str) -> None:
+        for each in (self._heart, self._board, self._metrics):
+            each.forget(target)
+
+    def _complain(self, about: str, text: str) -> None:
+        self._log.tell("error", about, message=text)
+
+    def pages(self) -> dict[str, Callable[[], Page]]:
+        """Return what is served."""
+        return {
+            "/healthz": self._heart.page,
+            "/readyz": self._ready,
+            "/metrics": partial(_metrics_page, self._metrics),
+            "/status": self._board.page,
+        }
+
+    def _ready(self) -> Page:
+        """Tell that the configuration is good; whoever stands by is ready to lead."""
+        if self._stopping:
+            return Page(status=HTTPStatus.SERVICE_UNAVAILABLE, body=b"stopping")
+        return Page(body=b"ok")
+
+    def listeners(self) -> Listeners:
+        """Return who is told of the process."""
+        return Listeners(
+            on_started=self._started, on_stopping=self._on_stopping, on_stopped=self._stopped
+        )
+
+    def _started(self, address: str) -> None:
+        self._log.adopt_libraries()
+        self._log.tell(
+            "info",
+            "started",
+            version=__version__,
+            http=address,
+            interval=self._settings.interval.total_seconds(),
+            targets=[target.name for target in self._settings.targets],
+        )
+
+    def _on_stopping(self, name: str) -> None:
+        self._stopping = True
+        self._log.tell("info", "stopping", signal=name)
+
+    def _stopped(self) -> None:
+        self._events.close(_LAST_EVENTS)
+        self._log.tell("info", "stopped")
+        self._log.close()
+
+    # --- leadership -------------------------------------------------------------------------
+
+    def _contend(self) -> tuple[LeaseLeadership, Memories]:
+        lease = "/".join(lease_of(self._settings))
+
+        def leads(term: int) -> None:
+            self._metrics.leading(True)  # noqa: FBT003
+            self._log.tell("info", "leads", lease=lease, term=term)
+
+        def stands_by(leader: str) -> None:
+            self._metrics.leading(False)  # noqa: FBT003
+            self._log.tell("info", "stands by", lease=lease, leader=leader or None)
+
+        def lost(reason: str) -> None:
+            self._metrics.leading(False)  # noqa: FBT003
+            level = "info" if self._stopping else "warning"
+            self._log.tell(level, "lost the leadership", lease=lease, message=reason)
+
+        def failed(reason: str) -> None:
+            self._metrics.renew_failed()
+            self._log.tell("warning", "lease", message=reason)
+
+        listeners = LeadershipListeners(
+            on_leads=leads,
+            on_stands_by=stands_by,
+            on_lost=lost,
+            on_failure=failed,
+            on_trouble=partial(self._complain, "state"),
+        )
+        return contend(self._settings, self.clock, listeners)
+
+    # --- reload -----------------------------------------------------------------------------
+
+    def reload_listeners(self) -> ReloadListeners:
+        """Return who is told of changes of the configuration."""
+
+        def reloaded(changes: tuple[str, ...]) -> None:
+            self._metrics.config_reloaded(True)  # noqa: FBT003
+            self._log.tell("info", "reloaded", changes=list(changes))
+
+        def refused(reason: str) -> None:
+            self._metrics.config_reloaded(False)  # noqa: FBT003
+            self._log.tell("error", "reload refused", message=reason)
+            self._tell_targets("ConfigRefused", f"the old configuration stays in force: {reason}")
+
+        def restart_needed(keys: tuple[str, ...]) -> None:
+            self._log.tell("warning", "needs a restart", keys=list(keys))
+
+        return ReloadListeners(
+            on_reloaded=reloaded, on_refused=refused, on_restart_needed=restart_needed
+        )
+
+    def _tell_targets(self, reason: str, note: str) -> None:
+        """Make an event at the first Deployment that is written to, as good a place as any."""
+        acting = (t.name for t in self._settings.targets if t.mode is not Mode.SHADOW)
+        name = None if self._dry_run else next(acting, None)
+        if name is not None:
+            self._events.tell(self._abouts[name](), reason, note, warning=True)
 
 
-def metric_source(settings: PrometheusSettings) -> PrometheusSource:
-    """Return the source that all targets ask."""
-    return PrometheusSource(
-        url=settings.url,
-        timeout=settings.timeout,
-        bearer_token_file=settings.bearer_token_file,
-        ca_file=settings.ca_file,
-        headers={name: value.get_secret_value() for name, value in settings.headers.items()},
-    )
+def _about(target: KubernetesTarget) -> ObjectRef:
+    return target.about
 
 
-def kubernetes_client(settings: KubernetesSettings) -> ApiClient:
-    """Return the client of the cluster that is meant. Raises ConfigError."""
-    kubeconfig = None if settings.kubeconfig is None else str(settings.kubeconfig)
-    try:
-        return load_client(kubeconfig, settings.context)
-    except ConfigError as error:
-        given = {"kubeconfig": kubeconfig, "context": settings.context}
-        keys = " and ".join(f"kubernetes.{key}" for key, value in given.items() if value)
-        raise ConfigError(
-            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}"
-        ) from error
+def patience(settings: Settings) -> timedelta:
+    """Return how long no cycle of a target may end before the daemon counts as hung.
 
-
-def plan_of(target: TargetSettings, *, dry_run: bool = False) -> Plan:
-    """Return what the loop of a target is to do."""
-    return Plan(
-        name=target.name, policy=to_policy(target), queries=to_queries(target), dry_run=dry_run
-    )
+    With more targets than workers, one may have to wait until all the others have hung for as long
+    as their calls may: two reads, the metrics, the gateway, and two writes.
+    """
+    slowest = settings.prometheus.timeout + settings.gateway.timeout
+    slowest += 4 * settings.kubernetes.timeout
+    turns = (len(settings.targets) - 1) // WORKERS
+    return max(5 * settings.interval, _LEAST_PATIENCE) + turns * slowest
 
 
 def check_settings(settings: Settings, *, offline: bool = False) -> tuple[Finding, ...]:
@@ -109,82 +276,43 @@ def check_settings(settings: Settings, *, offline: bool = False) -> tuple[Findin
     """
     if offline:
         return check(settings)
+    clock = SystemClock()
     client = kubernetes_client(settings.kubernetes)
-    probes = {target.name: _probe(settings, target, client) for target in settings.targets}
-    source = metric_source(settings.prometheus)
-    return check(settings, World(source=source, probes=probes, now=SystemClock().now()))
+    gateways = HaproxyGateways(settings.gateway.timeout, clock.monotonic)
+    probes = {
+        target.name: Probe(
+            target=deployment(settings.kubernetes, target, client),
+            checks=_checks(settings, target, client),
+            busy=busy_source(settings, target, gateways),
+        )
+        for target in settings.targets
+    }
+    world = World(
+        source=metric_source(settings.prometheus),
+        probes=probes,
+        now=clock.now(),
+        lease=_lease_probe(settings, client) if settings.leadership.enabled else None,
+    )
+    return check(settings, world)
 
 
-def _probe(settings: Settings, target: TargetSettings, client: ApiClient) -> Probe:
-    checks = KubernetesChecks(
+def _checks(settings: Settings, target: TargetSettings, client: ApiClient) -> KubernetesChecks:
+    return KubernetesChecks(
         namespace=target.namespace,
         deployment=target.deployment,
         client=client,
         timeout=settings.kubernetes.timeout,
     )
-    return Probe(target=_deployment(settings, target, client), checks=checks)
 
 
-def _deployment(settings: Settings, target: TargetSettings, client: ApiClient) -> KubernetesTarget:
-    return KubernetesTarget(
-        namespace=target.namespace,
-        deployment=target.deployment,
-        client=client,
-        timeout=settings.kubernetes.timeout,
+def _lease_probe(settings: Settings, client: ApiClient) -> LeaseProbe:
+    namespace, name = lease_of(settings)
+    checks = LeaseChecks(
+        namespace=namespace, deployment=name, client=client, timeout=settings.kubernetes.timeout
     )
-
-
-class _Readiness:
-    """Ready from the first moment, since the configuration was good, until the daemon stops."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-
-    def page(self) -> Page:
-        """Answer `/readyz`."""
-        if self.stopping:
-            return Page(status=HTTPStatus.SERVICE_UNAVAILABLE, body=b"stopping")
-        return Page(body=b"ok")
-
-
-def _records(settings: Settings, log: Log) -> tuple[Reporter, ...]:
-    if settings.records.path is None:
-        return ()
-
-    def complain(text: str) -> None:
-        log.tell("error", "records", message=text)
-
-    return (RecordsFile(settings.records.path, complain),)
+    return LeaseProbe(namespace=namespace, name=name, checks=checks)
 
 
 def _metrics_page(metrics: Metrics) -> Page:
     content_type, body = metrics.page()
     return Page(content_type=content_type, body=body)
-
-
-def _listeners(settings: Settings, log: Log, metrics: Metrics, ready: _Readiness) -> Listeners:
-    def started(address: str) -> None:
-        log.adopt_libraries()
-        log.tell(
-            "info",
-            "started",
-            version=__version__,
-            http=address,
-            interval=settings.interval.total_seconds(),
-            targets=[target.name for target in settings.targets],
-        )
-
-    def stopping(name: str) -> None:
-        ready.stopping = True
-        log.tell("info", "stopping", signal=name)
-
-    def stopped() -> None:
-        log.tell("info", "stopped")
-        log.close()
-
-    return Listeners(
-        on_started=started,
-        on_stopping=stopping,
-        on_stopped=stopped,
-        on_overrun=metrics.overrun,
-    )

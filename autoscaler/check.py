@@ -11,12 +11,14 @@ from autoscaler.adapters import health, records
 from autoscaler.adapters.promql import check_query
 from autoscaler.decision.model import Observation, ScalingState
 from autoscaler.decision.quality import Reading, read_metrics
-from autoscaler.decision.words import Mode, Reason
+from autoscaler.decision.words import Direction, Mode, Reason
 from autoscaler.errors import ObserveError
-from autoscaler.ports import MetricSource, ScaleTarget, TargetState
+from autoscaler.ports import BusySource, MetricSource, ScaleTarget, TargetState
 from autoscaler.settings import Settings, TargetSettings, to_policy, to_queries
 
 _QUERY_ADVICE = "mend the query; Prometheus' own page shows where it breaks off"
+_LOOK_ADVICE = "run this as somebody who may, or look yourself"
+_GATEWAY_ADVICE = "look at gateway.stats_url and gateway_backend; until then victims go blindly"
 _BEARER_ADVICE = "put the token there, or correct prometheus.bearer_token_file"
 
 
@@ -55,8 +57,11 @@ class OtherScaler(Protocol):
 class Checks(Protocol):
     """What can be asked about one target; each raises TargetReadError where it cannot look."""
 
-    def missing_rights(self) -> Sequence[object]:
-        """Return the rights that the daemon needs and has not."""
+    def rights(self, *, acts: bool, replaces: bool) -> Mapping[str, bool]:
+        """Return each right that is needed to scale and to replace, and whether we have it."""
+
+    def unknown_annotations(self) -> Mapping[str, str]:
+        """Return annotations for us that mean nothing to us, with their values."""
 
     def other_scalers(self) -> Sequence[OtherScaler]:
         """Return who else scales the target."""
@@ -65,12 +70,30 @@ class Checks(Protocol):
         """Return each container's CPU limit."""
 
 
+class LeaseChecks(Protocol):
+    """What can be asked about the Lease; raises TargetReadError where it cannot look."""
+
+    def rights(self) -> Mapping[str, bool]:
+        """Return each right that leadership needs, and whether we have it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One target's place in the cluster."""
 
     target: ScaleTarget
     checks: Checks
+    busy: BusySource | None = None
+    """None: no gateway is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseProbe:
+    """The Lease by which daemons tell who acts."""
+
+    namespace: str
+    name: str
+    checks: LeaseChecks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +104,8 @@ class World:
     probes: Mapping[str, Probe]
     """By the target's name."""
     now: datetime
+    lease: LeaseProbe | None = None
+    """None: the daemon shares its targets with no other."""
 
 
 def _ok(where: str, what: str) -> Finding:
@@ -104,6 +129,7 @@ def _findings(settings: Settings, world: World | None) -> Iterator[Finding]:
     yield from _files(settings)
     if world is not None:
         yield from _port(settings)
+        yield from _lease(settings, world)
     for target in settings.targets:
         yield _policy(target)
         yield from _syntax(target)
@@ -115,8 +141,10 @@ def _look(target: TargetSettings, world: World) -> Iterator[Finding]:
     probe = world.probes[target.name]
     state, finding = _read(target, probe.target)
     yield finding
+    yield from _pauses(target, state, probe.checks)
     yield from _rights(target, probe.checks)
     yield from _rivals(target, probe.checks)
+    yield from _gateway(target, state, probe.busy)
     yield from _limits(target, probe.checks)
     yield from _answers(target, state, world)
 
@@ -187,17 +215,58 @@ def _read(target: TargetSettings, deployment: ScaleTarget) -> tuple[TargetState 
     return state, _ok(name, told)
 
 
-def _rights(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
+def _pauses(target: TargetSettings, state: TargetState | None, checks: Checks) -> Iterator[Finding]:
+    if state is not None and (paused := _paused(state)):
+        what = f"paused by its annotation: {paused}"
+        yield _warning(target.name, what, "take the annotation off to go on")
     try:
-        missing = checks.missing_rights()
+        unknown = checks.unknown_annotations()
+    except ObserveError as error:
+        yield _could_not_look(target, "annotations", error)
+        return
+    for key, value in unknown.items():
+        what = f"annotation {key} has a meaning that nobody knows: {value!r}"
+        step = 'write ollama-autoscaler/paused: "true", "scale-up" or "scale-down"'
+        yield _warning(target.name, what, step)
+
+
+def _paused(state: TargetState) -> str:
+    if state.paused:
+        return "it holds"
+    held = {Direction.UP: "it never grows", Direction.DOWN: "it never shrinks"}
+    return held.get(state.paused_direction, "") if state.paused_direction else ""
+
+
+def _rights(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
+    acts = target.mode is not Mode.SHADOW
+    try:
+        rights = checks.rights(acts=acts, replaces=to_policy(target).restart_stuck)
     except ObserveError as error:
         yield _could_not_look(target, "rights", error)
         return
-    for right in missing:
-        step = f"grant it in a Role of namespace {target.namespace}"
-        yield _error(target.name, f"the right to {right} is missing", step)
-    if not missing:
-        yield _ok(target.name, "all rights are granted")
+    yield from _judged(target.name, target.namespace, rights)
+
+
+def _lease(settings: Settings, world: World) -> Iterator[Finding]:
+    lease = world.lease
+    if lease is None or all(target.mode is Mode.SHADOW for target in settings.targets):
+        return
+    where = f"lease {lease.namespace}/{lease.name}"
+    try:
+        rights = lease.checks.rights()
+    except ObserveError as error:
+        yield _warning(where, f"could not look at rights: {error}", _LOOK_ADVICE)
+        return
+    yield from _judged(where, lease.namespace, rights)
+
+
+def _judged(where: str, namespace: str, rights: Mapping[str, bool]) -> Iterator[Finding]:
+    """Tell of each right that is needed: of those that are there in one line."""
+    for right in (right for right, granted in rights.items() if not granted):
+        step = f"grant it in a Role of namespace {namespace}"
+        yield _error(where, f"the right to {right} is missing", step)
+    if granted := ", ".join(right for right, granted in rights.items() if granted):
+        yield _ok(where, f"may {granted}")
 
 
 def _rivals(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
@@ -212,6 +281,27 @@ def _rivals(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
             yield _ok(target.name, what)
         else:
             yield _error(target.name, what, "delete it, or run this target with mode: shadow")
+
+
+def _gateway(
+    target: TargetSettings, state: TargetState | None, busy: BusySource | None
+) -> Iterator[Finding]:
+    if busy is None:
+        yield _ok(target.name, "no gateway is asked for requests in flight: victims go blindly")
+        return
+    requests = busy.in_flight()
+    if requests is None:
+        what = "the gateway does not tell how many requests are in flight"
+        yield _warning(target.name, what, _GATEWAY_ADVICE)
+        return
+    ready = [pod.name for pod in state.pods if pod.ready and not pod.deleting] if state else []
+    addresses = state.addresses if state else {}
+    unknown = [name for name in ready if addresses.get(name) not in requests]
+    if unknown:
+        what = f"the gateway does not know {len(unknown)} of {len(ready)} ready replicas"
+        yield _warning(target.name, what, _GATEWAY_ADVICE)
+        return
+    yield _ok(target.name, f"the gateway knows all {len(ready)} ready replicas")
 
 
 def _limits(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
@@ -229,7 +319,7 @@ def _limits(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
 
 def _could_not_look(target: TargetSettings, at: str, error: ObserveError) -> Finding:
     what = f"could not look at {at}: {_bare(target, error)}"
-    return _warning(target.name, what, "run this as somebody who may, or look yourself")
+    return _warning(target.name, what, _LOOK_ADVICE)
 
 
 def _bare(target: TargetSettings, error: ObserveError) -> str:

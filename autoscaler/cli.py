@@ -24,6 +24,7 @@ import typer
 
 from autoscaler import __version__
 from autoscaler.errors import AutoscalerError, ConfigError, InputError
+from autoscaler.reload import ConfigFile
 from autoscaler.settings import Settings, TargetSettings, find_file, load, to_policy
 from autoscaler.settings.refusal import printable
 
@@ -142,14 +143,15 @@ def run_daemon(
     ] = False,
 ) -> int:
     """Scale the targets until a signal asks to stop."""
-    settings = _load(config)
+    file = ConfigFile(find_file(config), os.environ)
+    settings = file.load()
 
     from autoscaler.bootstrap import build
 
     if sys.stdout is None:
         _complain("standard output is closed: there will be no log; scaling goes on")
     with Path(os.devnull).open("w") as nowhere:
-        build(settings, sys.stdout or nowhere, dry_run=dry_run).run()
+        build(settings, sys.stdout or nowhere, dry_run=dry_run, file=file).run()
     return 0
 
 

@@ -1,20 +1,17 @@
 """The process' lifetime: cycles at their times, until a signal asks to stop."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-
 from autoscaler.ports import Clock
+from autoscaler.schedule import Schedule
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
-_LATEST_GLANCE = 1.0
-"""Seconds between two looks at the clock while nothing else is to be done."""
+_GLANCE = 1.0
+"""Seconds between two looks at the clock and at what else there is to look after."""
 
 
 class Server(Protocol):
@@ -27,6 +24,19 @@ class Server(Protocol):
         """Close the port."""
 
 
+class Duty(Protocol):
+    """Something that goes on beside the cycles. Nothing of it raises."""
+
+    def start(self) -> None:
+        """Begin, before the first cycle."""
+
+    def glance(self) -> None:
+        """Look after it, once a second."""
+
+    def stop(self) -> None:
+        """End, after the last cycle."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
     """Who is told what happens around the cycles."""
@@ -36,25 +46,24 @@ class Listeners:
     on_stopping: Callable[[str], None]
     """With the signal's name."""
     on_stopped: Callable[[], None]
-    on_overrun: Callable[[str], None]
-    """With the target whose last cycle was still running."""
 
 
 class Daemon:
-    """Runs each target's cycle every interval, and serves the probes."""
+    """Runs the scheduled cycles, does its duties, and serves the probes."""
 
     def __init__(
         self,
-        cycles: Mapping[str, Callable[[], object]],
-        interval: timedelta,
+        schedule: Schedule,
         server: Server,
         clock: Clock,
         listeners: Listeners,
+        duties: Sequence[Duty] = (),
     ) -> None:
+        self._schedule = schedule
         self._server = server
         self._clock = clock
         self._listeners = listeners
-        self._scheduler = self._scheduled(cycles, interval)
+        self._duties = duties
 
     def run(self) -> None:
         """Work until a signal, then finish the running cycles and return.
@@ -63,59 +72,31 @@ class Daemon:
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before there is any other thread
         address = self._server.start()
-        try:
-            self._scheduler.start()
-            try:
-                self._listeners.on_started(address)
-                self._listeners.on_stopping(self._wait())
-            finally:
-                self._scheduler.pause()
-                self._scheduler.shutdown(wait=True)
-        finally:
-            self._server.stop()
+        with ExitStack() as ending:
+            ending.callback(self._server.stop)
+            for duty in self._duties:
+                ending.callback(duty.stop)
+                duty.start()
+            ending.callback(self._schedule.finish)
+            self._schedule.start()
+            self._listeners.on_started(address)
+            self._listeners.on_stopping(self._wait())
         self._listeners.on_stopped()
-
-    def _scheduled(
-        self, cycles: Mapping[str, Callable[[], object]], interval: timedelta
-    ) -> BackgroundScheduler:
-        """Make one job per target.
-
-        APScheduler's defaults are not ours: it would drop a run that is a second late, and make the
-        first one wait for an interval. What it swallows, the loop has reported before.
-        """
-        scheduler = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": ThreadPoolExecutor(max_workers=max(1, len(cycles)))},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
-        for target, cycle in cycles.items():
-            scheduler.add_job(
-                cycle,
-                "interval",
-                seconds=interval.total_seconds(),
-                id=target,
-                next_run_time=self._clock.now(),
-            )
-        scheduler.add_listener(self._overrun, EVENT_JOB_MAX_INSTANCES)
-        return scheduler
-
-    def _overrun(self, event: JobSubmissionEvent) -> None:
-        self._listeners.on_overrun(event.job_id)
 
     def _wait(self) -> str:
         """Return the name of the signal that asks to stop."""
         latest = self._clock.now()
         while True:
-            taken = signal.sigtimedwait(_STOP, _LATEST_GLANCE)
-            if taken:
+            taken = signal.sigtimedwait(_STOP, _GLANCE)
+            # A process that was stopped meanwhile is told of a signal that there never was, with
+            # whatever number (a bug of CPython's).
+            if taken and taken.si_signo in _STOP:
                 return signal.Signals(taken.si_signo).name
             now = self._clock.now()
             if now < latest:
-                # The jobs' times were made by a clock that has been put back since: without this
+                # The cycles' times were made by a clock that has been put back since: without this
                 # they would wait until it has caught up.
-                self._run_now(now)
+                self._schedule.begin_anew()
             latest = now
-
-    def _run_now(self, now: datetime) -> None:
-        for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=now)
+            for duty in self._duties:
+                duty.glance()

@@ -9,6 +9,7 @@ from autoscaler.decision.decide import decide, remember
 from autoscaler.decision.model import Decision, Observation, Pod, Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record
 from autoscaler.decision.shift import shifted
+from autoscaler.decision.stabilize import resumed
 from autoscaler.decision.words import ALIVE, Direction, Mode, Reason, WriteResult
 from autoscaler.errors import ActError, AutoscalerError, ConflictError, UnknownWriteError
 from autoscaler.ports import (
@@ -112,13 +113,16 @@ class TargetLoop:
         self._plan = plan
         self._ports = ports
         self._last: _Moment | None = None
+        self._has_seen = False
+        """Whether the last cycle came to a decision."""
         self._term: int | None = None
         self._state = ScalingState()
         self._writes = OwnWrites()
 
-    def adopt(self, plan: Plan) -> None:
-        """Go on by another plan for the same target, from the next cycle; between two cycles."""
+    def adopt(self, plan: Plan, ports: Ports | None = None) -> None:
+        """Go on by another plan for the same target, and other ports; between two cycles."""
         self._plan = plan
+        self._ports = ports or self._ports
 
     def run_once(self) -> CycleReport:
         """Run one cycle. Never raises: whatever goes wrong leaves the replicas as they are."""
@@ -130,6 +134,7 @@ class TargetLoop:
         return self._report(began, ending)
 
     def _cycle(self, began: _Moment) -> _Ending:
+        has_seen, self._has_seen = self._has_seen, False
         self._follow_clock(began)
         if not self._lead():
             return _Ending(outcome=Outcome.SKIPPED, reason=Reason.NOT_LEADER)
@@ -137,6 +142,9 @@ class TargetLoop:
             return unusable
         seen = self._tidied(self._ports.target.read(), began)
         observation = self._observe(seen, began.now)
+        if not has_seen:
+            self._state = resumed(self._plan.policy, self._state, began.now, seen.current)
+        self._has_seen = True
         verdict = decide(self._plan.policy, self._state, observation)
         before, self._state = self._state, verdict.state
         self._writes.accept(seen)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from autoscaler.decision.decide import decide, remember
-from autoscaler.decision.model import Observation, Policy, ScalingState
+from autoscaler.decision.model import Decision, Observation, Policy, ScalingState
 from autoscaler.decision.record import Outcome, Record, observation_from_json, to_json
 from autoscaler.decision.refusal import require_distinct
 from autoscaler.decision.words import Direction, Mode, WriteResult
@@ -20,9 +20,9 @@ _WRITTEN = {
 def replay(policy: Policy, target: str, lines: Iterable[str]) -> Iterator[str]:
     """Yield one record per observation line, each before the next line is read.
 
-    The state starts fresh and is carried from line to line. A decision that moves the number
-    counts as written unless its own line says otherwise; shadow mode never writes. Raises
-    InputError with the 1-based line number; blank lines are passed over.
+    The state starts fresh and is carried from line to line. A decision that moves the number, or
+    replaces a pod, counts as written unless its own line says otherwise; shadow mode never writes.
+    Raises InputError with the 1-based line number; blank lines are passed over.
     """
     state = ScalingState()
     for number, line in enumerate(lines, start=1):
@@ -31,7 +31,7 @@ def replay(policy: Policy, target: str, lines: Iterable[str]) -> Iterator[str]:
         observation = _parse(line, number, state)
         before = state
         verdict = decide(policy, before, observation)
-        outcome = _outcome(policy, verdict.decision.direction, observation.write)
+        outcome = _outcome(policy, verdict.decision, observation.write)
         state = verdict.state
         if outcome is Outcome.SCALED:
             change = verdict.decision.to - verdict.decision.from_
@@ -55,10 +55,13 @@ def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _outcome(policy: Policy, direction: Direction, write: WriteResult) -> Outcome:
-    if direction is Direction.HOLD:
+def _outcome(policy: Policy, decision: Decision, write: WriteResult) -> Outcome:
+    holds = decision.direction is Direction.HOLD
+    if holds and decision.replace is None:
         return Outcome.HELD
-    return Outcome.DRY_RUN if policy.mode is Mode.SHADOW else _WRITTEN[write]
+    if policy.mode is Mode.SHADOW:
+        return Outcome.DRY_RUN
+    return Outcome.REPLACED if holds and write is WriteResult.OK else _WRITTEN[write]
 
 
 def _parse(line: str, number: int, state: ScalingState) -> Observation:

@@ -12,7 +12,7 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Condition, Lock, Thread
+from threading import Condition, Lock, Thread, local
 from urllib.request import urlopen
 
 import yaml
@@ -81,6 +81,8 @@ class World:
         self.writes = []
         """Replicas before and after each write that was carried out."""
         self.requests = []
+        self.heard = local()
+        """`headers`: those of the request that this thread answers."""
         self._lock = Lock()
         self._servers = [_serve(self, self._prometheus), _serve(self, self._kubernetes)]
         self.prometheus_url, self.kubernetes_url = (
@@ -118,6 +120,7 @@ class World:
             return self.kubernetes_status, _status(self.kubernetes_status)
         answers = {
             "selfsubjectaccessreviews": self._allow,
+            "events": lambda body: (201, json.loads(body)),
             "horizontalpodautoscalers": lambda _: (200, {"items": []}),
             "pods": lambda _: (200, {"items": [_pod(n) for n in range(self.replicas)]}),
             "scale": lambda body: self._scale(json.loads(body)),
@@ -149,6 +152,7 @@ def _serve(world, answer):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             request = f"{self.command} {self.path}"
             world.requests.append(request)
+            world.heard.headers = str(self.headers)
             if not world.gate.passes(request, BEFORE):
                 self.close_connection = True
                 return
@@ -234,8 +238,10 @@ def _kubeconfig(url):
 
 CONFIGURATION = """
 interval: 100ms
+gateway: {stats_url: ""}
 http: {host: 127.0.0.1, port: 0}
 log: {format: json}
+leadership: {enabled: false}
 targets:
   - namespace: llm
     deployment: ollama
@@ -257,14 +263,17 @@ def environment(world, **more):
 class DaemonProcess:
     """`python -m autoscaler run` as an operator starts it."""
 
-    def __init__(self, world, *arguments, configuration=CONFIGURATION, config=None, **environ):
+    def __init__(
+        self, world, *arguments, configuration=CONFIGURATION, config=None, without=(), **environ
+    ):
         if config is None:
             config = world.folder / "autoscaler.yaml"
             config.write_text(configuration)
         command = [sys.executable, "-m", "autoscaler", "run", "--config", str(config), *arguments]
+        given = environment(world, **environ)
         self.process = subprocess.Popen(
             command,
-            env=environment(world, **environ),
+            env={key: value for key, value in given.items() if key not in without},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

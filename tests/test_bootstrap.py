@@ -8,7 +8,15 @@ from threading import Thread
 
 import pytest
 
-from autoscaler.bootstrap import build, check_settings, metric_source, patience, plan_of
+from autoscaler.adapters.haproxy import HaproxyGateways
+from autoscaler.bootstrap import (
+    build,
+    busy_source,
+    check_settings,
+    metric_source,
+    patience,
+    plan_of,
+)
 from autoscaler.check import Severity
 from autoscaler.decision.words import Mode
 from autoscaler.errors import ConfigError
@@ -45,10 +53,18 @@ def test_the_shipped_plan():
     assert plan_of(target, dry_run=True).mode is Mode.SHADOW
 
 
-@pytest.mark.parametrize(("interval", "limit"), [(0.1, 30), (5, 30), (6, 30), (60, 300)])
-def test_liveness_waits_for_five_intervals_and_thirty_seconds(interval, limit):
-    """Whichever is longer; so that no outage within the timeouts looks like a loop that hangs."""
-    assert patience(timedelta(seconds=interval)) == timedelta(seconds=limit)
+@pytest.mark.parametrize(
+    ("interval", "targets", "limit"),
+    [(0.1, 1, 30), (5, 1, 30), (6, 32, 30), (60, 32, 300), (5, 33, 54), (5, 1000, 774)],
+)
+def test_liveness_waits_for_five_intervals_and_thirty_seconds(interval, targets, limit):
+    """Whichever is longer, and for turns where there are more targets than workers.
+
+    So that no outage within the timeouts looks like a loop that hangs.
+    """
+    shipped = load(SHIPPED, {})
+    update = {"interval": timedelta(seconds=interval), "targets": shipped.targets * targets}
+    assert patience(shipped.model_copy(update=update)) == timedelta(seconds=limit)
 
 
 def test_a_daemon_is_built_without_asking_anybody(world, settings):
@@ -96,6 +112,59 @@ def test_headers_and_token_reach_prometheus(settings, tmp_path):
     server.server_close()
     assert seen[0]["X-Scope-OrgID"] == "home"
     assert seen[0]["Authorization"] == "Bearer s3cret"
+
+
+STATISTICS = (
+    b"# pxname,svname,scur,addr,\nours,one,3,10.0.0.1:11434,\nours,BACKEND,3,,\n"
+    b"ollama,one,1,10.0.0.1:11434,\nollama,BACKEND,1,,\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_target", "backend", "told"),
+    [
+        ("here", "", "ollama", {"10.0.0.1": 1}),
+        ("here", "", "ours", {"10.0.0.1": 3}),
+        ("", "here", "ours", {"10.0.0.1": 3}),
+        ("http://127.0.0.1:1/", "here", "ours", {"10.0.0.1": 3}),
+        ("http://127.0.0.1:1/", "", "ours", None),
+    ],
+)
+def test_the_targets_gateway_is_asked(tmp_path, of_all, of_target, backend, told):
+    """Its own where it has one, else that of all, for the backend that is named."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(STATISTICS)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_address[1]}/stats;csv"
+    path = tmp_path / "autoscaler.yaml"
+    path.write_text(
+        CONFIGURATION
+        + f"    gateway_backend: {backend}\n"
+        + f'    gateway_stats_url: "{of_target.replace("here", here)}"\n'
+    )
+    settings = load(path, {"AUTOSCALER_GATEWAY__STATS_URL": of_all.replace("here", here)})
+    gateways = HaproxyGateways(settings.gateway.timeout, iter(range(9)).__next__)
+    source = busy_source(settings, settings.targets[0], gateways)
+    answer = source.in_flight()
+    server.shutdown()
+    server.server_close()
+    assert answer == told
+
+
+def test_without_a_gateway_nobody_is_asked(settings):
+    """An empty address says that there is none."""
+    loaded = settings()
+    gateways = HaproxyGateways(loaded.gateway.timeout, iter(range(9)).__next__)
+    assert busy_source(loaded, loaded.targets[0], gateways) is None
 
 
 def test_a_check_looks_at_the_real_thing(settings):

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoscaler.check import Probe, Severity, World, check
+from autoscaler.check import LeaseProbe, Probe, Severity, World, check
 from autoscaler.decision.model import Missing, Pod, Sample, Samples
-from autoscaler.decision.words import MissingKind
+from autoscaler.decision.words import Direction, MissingKind
 from autoscaler.errors import TargetReadError
 from autoscaler.ports import TargetState
 from autoscaler.settings import load
@@ -43,7 +43,9 @@ class FakeCluster:
 
     def __init__(self):
         self.state = TargetState(current=2, ready=2, pods=PODS)
-        self.rights = ()
+        self.granted = {"get deployments.apps": True, "list pods": True}
+        self.asked = []
+        self.annotations = {}
         self.rivals = ()
         self.limits = {"ollama": Decimal(2)}
 
@@ -55,9 +57,14 @@ class FakeCluster:
         """Fail: a check never writes."""
         raise AssertionError
 
-    def missing_rights(self):
-        """Return the missing rights."""
-        return self._told(self.rights)
+    def rights(self, **does):
+        """Return the rights."""
+        self.asked.append(does)
+        return self._told(self.granted)
+
+    def unknown_annotations(self):
+        """Return annotations that mean nothing."""
+        return self._told(self.annotations)
 
     def other_scalers(self):
         """Return the rivals."""
@@ -97,13 +104,38 @@ def settings(tmp_path):
     return settings
 
 
-def findings(settings, cluster=None, **answers):
+class FakeLease:
+    """A Lease to which all rights are granted, unless told otherwise."""
+
+    def __init__(self, granted):
+        self.granted = granted
+
+    def rights(self):
+        """Return the rights."""
+        if isinstance(self.granted, Exception):
+            raise self.granted
+        return self.granted
+
+
+class FakeGateway:
+    """A gateway that knows some addresses."""
+
+    def __init__(self, requests):
+        self.requests = requests
+
+    def in_flight(self):
+        """Return the requests by address."""
+        return self.requests
+
+
+def findings(settings, cluster=None, *, busy=None, lease=None, **answers):
     """Return what is found, without what is in order."""
     cluster = cluster or FakeCluster()
     world = World(
         source=FakeSource(GOOD | answers),
-        probes={"llm/ollama": Probe(target=cluster, checks=cluster)},
+        probes={"llm/ollama": Probe(target=cluster, checks=cluster, busy=busy)},
         now=NOW,
+        lease=LeaseProbe(namespace="llm", name="autoscaler", checks=lease) if lease else None,
     )
     return [each for each in check(settings, world) if each.severity is not Severity.OK]
 
@@ -121,7 +153,8 @@ def test_nothing_is_found_where_all_is_well(settings):
     assert told == [
         "2..6 replicas by queue_depth, cpu_to_limit; mode act",
         "2 replicas, 2 ready",
-        "all rights are granted",
+        "may get deployments.apps, list pods",
+        "no gateway is asked for requests in flight: victims go blindly",
         "1.6, 2s old; target 0.8 per replica",
         "1 over 2 pods, 2s old; target 0.7 per replica",
     ]
@@ -225,15 +258,95 @@ def test_replicas_that_will_surprise_are_found(settings, current, what, step):
 
 
 def test_missing_rights_are_named(settings):
-    """One finding each, with where to grant it."""
+    """One finding each, with where to grant it; those that are there are told in one."""
     cluster = FakeCluster()
-    cluster.rights = ("patch deployments/scale.apps", "list pods")
+    cluster.granted = {"patch deployments/scale.apps": False, "list pods": True, "a": False}
     found = findings(settings(), cluster)
     assert [each.what for each in found] == [
         "the right to patch deployments/scale.apps is missing",
-        "the right to list pods is missing",
+        "the right to a is missing",
     ]
     assert found[0].next_step == "grant it in a Role of namespace llm"
+
+
+def test_a_shadow_is_asked_for_no_right_to_write(settings):
+    """It needs none."""
+    cluster = FakeCluster()
+    findings(settings(), cluster)
+    findings(shadow(settings), cluster)
+    assert cluster.asked == [
+        {"acts": True, "replaces": False},
+        {"acts": False, "replaces": False},
+    ]
+
+
+LEASE_RIGHTS = {"get leases": True, "create leases": False}
+
+
+def test_missing_rights_to_the_lease_are_named(settings):
+    """They are granted where the Lease is."""
+    (found,) = findings(settings(), lease=FakeLease(LEASE_RIGHTS))
+    assert (found.severity, found.where) == (Severity.ERROR, "lease llm/autoscaler")
+    assert found.what == "the right to create leases is missing"
+    assert found.next_step == "grant it in a Role of namespace llm"
+
+
+def test_a_lease_that_cannot_be_looked_at_is_told(settings):
+    """It is not taken for clean."""
+    (found,) = findings(settings(), lease=FakeLease(TargetReadError("no answer within 5s")))
+    assert found.what == "could not look at rights: no answer within 5s"
+
+
+def test_where_no_target_acts_no_lease_is_needed(settings):
+    """Shadows do not share anything."""
+    assert findings(shadow(settings), lease=FakeLease(LEASE_RIGHTS)) == []
+
+
+@pytest.mark.parametrize(
+    ("pause", "what"),
+    [
+        ({"paused": True}, "paused by its annotation: it holds"),
+        ({"paused_direction": Direction.UP}, "paused by its annotation: it never grows"),
+        ({"paused_direction": Direction.DOWN}, "paused by its annotation: it never shrinks"),
+    ],
+)
+def test_a_pause_is_told(settings, pause, what):
+    """Somebody may have forgotten it."""
+    cluster = FakeCluster()
+    cluster.state = TargetState(current=2, ready=2, pods=PODS, **pause)
+    (found,) = findings(settings(), cluster)
+    assert (found.severity, found.what) == (Severity.WARNING, what)
+
+
+def test_an_annotation_that_means_nothing_is_told(settings):
+    """With its value, in a form that cannot end the line."""
+    cluster = FakeCluster()
+    cluster.annotations = {"ollama-autoscaler/paused": "may\nbe"}
+    (found,) = findings(settings(), cluster)
+    assert found.severity is Severity.WARNING
+    told = "annotation ollama-autoscaler/paused has a meaning that nobody knows: "
+    assert found.what == told + "'may\\nbe'"
+    assert "scale-down" in found.next_step
+
+
+@pytest.mark.parametrize(
+    ("requests", "what"),
+    [
+        (None, "the gateway does not tell how many requests are in flight"),
+        ({}, "the gateway does not know 2 of 2 ready replicas"),
+        ({"10.0.0.1": 0, "10.0.0.9": 5}, "the gateway does not know 1 of 2 ready replicas"),
+    ],
+)
+def test_a_gateway_that_cannot_tell_is_found(settings, requests, what):
+    """Then victims are chosen blindly."""
+    cluster = FakeCluster()
+    addresses = {"ollama-a": "10.0.0.1", "ollama-b": "10.0.0.2"}
+    cluster.state = TargetState(current=2, ready=2, pods=PODS, addresses=addresses)
+    (found,) = findings(settings(), cluster, busy=FakeGateway(requests))
+    assert (found.severity, found.what) == (Severity.WARNING, what)
+    assert "gateway.stats_url" in found.next_step
+    complete = FakeGateway({"10.0.0.1": 0, "10.0.0.2": 3})
+    assert findings(settings(), cluster, busy=complete) == []
 
 
 def test_another_autoscaler_on_the_target_is_an_error(settings):
@@ -261,7 +374,7 @@ def test_a_container_without_a_cpu_limit_is_found_where_a_query_divides_by_limit
     assert findings(settings("x / limit", "x"), cluster) == []
 
 
-@pytest.mark.parametrize("attribute", ["rights", "rivals", "limits"])
+@pytest.mark.parametrize("attribute", ["granted", "annotations", "rivals", "limits"])
 def test_what_could_not_be_looked_at_is_told(settings, attribute):
     """It is not taken for clean."""
     cluster = FakeCluster()

@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from autoscaler.daemon import Daemon, Listeners
+from autoscaler.schedule import Schedule
 from tests.cycles import FakeClock
 from tests.stubs import AFTER, BEFORE, CONFIGURATION, DaemonProcess, World, environment
 
@@ -334,11 +335,15 @@ def test_cycles_are_finished_whatever_the_listeners_do():
     stopped = []
 
     class Noted:
+        def __init__(self, name="server"):
+            self.name = name
+
         def start(self):
             return "nowhere"
 
         def stop(self):
-            stopped.append("server")
+            assert finished.is_set()
+            stopped.append(self.name)
 
     def cycle():
         began.set()
@@ -349,21 +354,18 @@ def test_cycles_are_finished_whatever_the_listeners_do():
         assert began.wait(10)
         raise ZeroDivisionError
 
-    listeners = Listeners(
-        on_started=fail,
-        on_stopping=lambda name: None,
-        on_stopped=lambda: None,
-        on_overrun=lambda target: None,
-    )
+    listeners = Listeners(on_started=fail, on_stopping=lambda name: None, on_stopped=lambda: None)
     clock = FakeClock(datetime.now(UTC))
+    schedule = Schedule(clock, lambda target: None)
+    schedule.put({"a/b": cycle}, timedelta(hours=1))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with pytest.raises(ZeroDivisionError):
-            Daemon({"a/b": cycle}, timedelta(hours=1), Noted(), clock, listeners).run()
+            Daemon(schedule, Noted(), clock, listeners, [Noted("duty")]).run()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert finished.is_set()
-    assert stopped == ["server"]
+    assert stopped == ["duty", "server"]
 
 
 # --- killed between any two steps ---------------------------------------------------------------
@@ -429,7 +431,7 @@ def test_a_clock_put_back_does_not_put_the_cycles_to_sleep(monkeypatch):
         rounds.append(seconds)
         if ran.wait(0.1) or len(rounds) > 50:
             return SimpleNamespace(si_signo=signal.SIGTERM)
-        for job in daemon._scheduler.get_jobs():  # as they look once the clock was put back
+        for job in schedule._scheduler.get_jobs():  # as they look once the clock was put back
             job.modify(next_run_time=clock.at + timedelta(hours=1))
         ran.clear()
         clock.at -= timedelta(seconds=1)
@@ -439,13 +441,26 @@ def test_a_clock_put_back_does_not_put_the_cycles_to_sleep(monkeypatch):
         on_started=lambda address: ran.wait(10) and ran.clear(),
         on_stopping=lambda name: None,
         on_stopped=lambda: None,
-        on_overrun=lambda target: None,
     )
     monkeypatch.setattr(signal, "sigtimedwait", wait)
     monkeypatch.setattr(signal, "pthread_sigmask", lambda how, mask: None)
-    daemon = Daemon({"llm/ollama": ran.set}, timedelta(hours=1), Silent(), clock, listeners)
-    daemon.run()
+    schedule = Schedule(clock, lambda target: None)
+    schedule.put({"llm/ollama": ran.set}, timedelta(hours=1))
+    Daemon(schedule, Silent(), clock, listeners).run()
     assert ran.is_set()
+
+
+def test_a_process_that_was_stopped_goes_on(start):
+    """By SIGSTOP, for longer than it ever waits; it does not take that for a signal to end."""
+    daemon = start()
+    daemon.wait_cycles(1)
+    for _ in range(3):
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.1)
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_cycles(2)
+    assert daemon.stop() == 0
+    assert daemon.errors == []
 
 
 # --- the port -----------------------------------------------------------------------------------

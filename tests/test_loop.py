@@ -249,6 +249,20 @@ def test_a_restart_moves_nothing():
     assert waited >= timedelta(minutes=5) - STEP
 
 
+def test_a_long_outage_leaves_no_empty_window():
+    """After ten minutes without a look, the first quiet second does not shrink what was busy."""
+    rig = Rig()
+    rig.target.replicas = 5
+    rig.cycle(4.0)
+    rig.target.read_error = UNREADABLE
+    for _ in range(120):
+        rig.cycle()
+    rig.target.read_error = None
+    reports = [rig.cycle(LITTLE) for _ in range(60)]
+    assert {report.record.decision.reason for report in reports} == {Reason.STABILIZED}
+    assert rig.cycle(LITTLE).outcome == Outcome.SCALED
+
+
 def test_a_restart_makes_a_pending_move_up_once():
     """What the load asks for now is given, and not again."""
     rig = Rig()

@@ -9,7 +9,7 @@ from autoscaler.decision.record import Record, from_json
 from autoscaler.decision.words import Mode
 from autoscaler.errors import InputError
 from autoscaler.replay import replay
-from tests.decision.build import pods_per, policy, seconds
+from tests.decision.build import CPU, QUEUE, pods_per, policy, seconds
 
 
 def line(second, current, queue, **more):
@@ -55,6 +55,44 @@ def test_shadow_mode_writes_nothing():
         (3, "AboveTarget", "dry-run"),
         (4, "AboveTarget", "dry-run"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [({}, "replaced"), ({"write": "failed"}, "failed"), ({"write": "conflict"}, "conflicted")],
+)
+def test_a_pod_that_is_replaced_counts_as_replaced_unless_its_line_says_otherwise(more, outcome):
+    """The number stays, and what was done to the pod is told."""
+    given = policy(
+        metrics=(QUEUE, CPU), stuck_after=seconds(10), restart_stuck=True, min_replicas=2
+    )
+    assert [record["outcome"] for record in stuck(given, more)] == ["held", outcome]
+
+
+def test_a_shadow_replaces_no_pod():
+    """It says what it would have done."""
+    given = policy(
+        metrics=(QUEUE, CPU),
+        stuck_after=seconds(10),
+        restart_stuck=True,
+        min_replicas=2,
+        mode=Mode.SHADOW,
+    )
+    assert stuck(given, {})[-1]["outcome"] == "dry-run"
+
+
+def stuck(given, more):
+    """Return the records of a pod that has a request and no use for the time that it takes."""
+    lines = [line(0, 2, 0.8), line(10, 2, 0.8)]
+    observations = [json.loads(text) for text in lines]
+    for observation in observations:
+        at = observation["now"]
+        samples = [{"labels": {"pod": name}, "value": 0, "at": at} for name in "ab"]
+        observation["metrics"]["cpu_to_limit"] = {"samples": samples}
+        observation["pods"] = [{"name": "a", "in_flight": 1}, {"name": "b", "in_flight": 0}]
+    observations[-1] |= more
+    texts = [json.dumps(observation) for observation in observations]
+    return [json.loads(text) for text in replay(given, "llm/ollama", texts)]
 
 
 def test_each_record_decides_the_same_when_read_back():

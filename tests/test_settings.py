@@ -335,6 +335,28 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
     assert told in line
 
 
+def test_a_lease_leaves_time_for_a_write():
+    """Three times kubernetes.timeout; where nobody contends for it, nothing has to fit."""
+    given = {"AUTOSCALER_KUBERNETES__TIMEOUT": "1s", "AUTOSCALER_LEADERSHIP__DURATION": "3s"}
+    assert load(SHIPPED, given).leadership.duration == timedelta(seconds=3)
+    short = given | {"AUTOSCALER_LEADERSHIP__DURATION": "2s"}
+    assert "must be at least 3s (three times kubernetes.timeout)" in refusal(SHIPPED, short)
+    alone = load(SHIPPED, short | {"AUTOSCALER_LEADERSHIP__ENABLED": "false"})
+    assert not alone.leadership.enabled
+    assert alone.leadership.namespace is None
+
+
+def test_two_thousand_targets_are_a_daemons_limit(tmp_path):
+    """One more is refused; each has a name of its own."""
+    metric = "{name: m, query: x, type: total, target: 1}"
+    target = "  - {namespace: a, deployment: o%d, metrics: [" + metric + "]}\n"
+    path = tmp_path / "many.yaml"
+    path.write_text("targets:\n" + "".join(target % n for n in range(2000)))
+    assert len(load(path, {}).targets) == 2000
+    path.write_text("targets:\n" + "".join(target % n for n in range(2001)))
+    assert "targets = list of 2001, must name at most 2000" in refusal(path, {})
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -392,7 +414,15 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("timeout: 3s", "timeout: 6s", 'prometheus.timeout = "6s", must not be above 5s'),
         ("timeout: 5s", "timeout: 10s", 'kubernetes.timeout = "10s", must not be above 5s'),
         ("idle_period: 10m", "idle_period: 0s", 'idle_period = "0s", must lie within 1s..7d'),
+        ("stuck_after: 5m", "stuck_after: 9s", '= "9s", must be 0s or at least 10s (twice the int'),
         ("stuck_after: 5m", "stuck_after: 2d", 'stuck_after = "2d", must lie within 0s..1d'),
+        ("timeout: 1s", "timeout: 6s", 'gateway.timeout = "6s", must not be above 5s'),
+        ("duration: 15s", "duration: 14s", 'leadership.duration = "14s", must be at least 15s'),
+        ("duration: 15s", "duration: 15500ms", '= "15500ms", must be whole seconds'),
+        ("duration: 15s", "duration: 11m", 'duration = "11m", must lie within 1s..10m'),
+        ("enabled: true", "enabled: maybe", 'enabled = "maybe", must be true or false'),
+        ("lease: autoscaler", "lease: A", 'leadership.lease = "A", must be a DNS name'),
+        ('  namespace: ""', "  namespace: A", 'leadership.namespace = "A", must be a DNS label'),
         # words
         ("restart_stuck: false", "restart_stuck: 1", "restart_stuck = 1, must be true or false"),
         ("mode: act", "mode: acting", "mode = \"acting\", must be one of 'act' or 'shadow'"),
@@ -409,6 +439,9 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         ("url: http://prometheus:9090", "url: http://", 'url = "http://", must be an http://'),
         ("url: http://prometheus:9090", "url: http://x:99999", "must be an http://"),
         ("url: http://prometheus:9090", "url: http://x/?a=b", "must be an http://"),
+        ("stats_url: http", "stats_url: https", "must be an http:// address, or empty"),
+        ('gateway_stats_url: ""', "gateway_stats_url: x:8404", "targets[0].gateway_stats_url = "),
+        ("gateway_backend: ollama", "gateway_backend: a b", 'gateway_backend = "a b", must be a'),
         # shapes
         ("name: cpu_to_limit", "name: queue_depth", "stands twice, names must be distinct"),
         (
@@ -419,11 +452,11 @@ def test_a_bad_value_is_refused_under_the_variables_name(name, value, told):
         (
             "interval: 5s",
             "interval: 5s\ninterval: 6s",
-            ":9:1: must be YAML: a key must not stand twice",
+            ":13:1: must be YAML: a key must not stand twice",
         ),
         ("interval: 5s", "interval: 5s\n5: 6", "a key must be text"),
         ("interval: 5s", "interval: {", "autoscaler.yaml:"),
-        ("interval: 5s", "interval: *nobody", ":8:11: must be YAML: found undefined alias"),
+        ("interval: 5s", "interval: *nobody", ":12:11: must be YAML: found undefined alias"),
         ("interval: 5s", "interval: {", "expected ',' or '}', but got ':'"),
         ("interval: 5s", "interval: !!python/object:os.system x", "autoscaler.yaml:"),
         ("max_replicas: 6", f"max_replicas: {'9' * 5000}", "must be YAML"),
@@ -647,3 +680,11 @@ def test_the_places_that_were_tried_are_named(tmp_path, monkeypatch):
         return
     with pytest.raises(ConfigError, match=r"config/autoscaler.yaml and /etc/.*--config FILE"):
         find_file()
+
+
+def test_an_idle_period_that_two_cycles_do_not_see_is_refused(shipped):
+    """Where the last replica may go, cycles must be close enough to watch that it is idle."""
+    path = shipped("idle_period: 10m", "idle_period: 9s")
+    assert load(path, {}).targets[0].idle_period == timedelta(seconds=9)
+    path.write_text(path.read_text().replace("min_replicas: 2", "min_replicas: 0"))
+    assert 'targets[0].idle_period = "9s", must be at least 10s (twice the int' in refusal(path)

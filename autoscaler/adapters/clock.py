@@ -14,3 +14,7 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never run backwards."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Return seconds that also pass while the machine sleeps, for what others rely on."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)

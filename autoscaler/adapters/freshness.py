@@ -25,11 +25,14 @@ find no partner in a join count as well: an age may be too high, never too low.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import sha256
 
 from autoscaler.adapters.promql import Place, QueryError, Selector, matcher, parse_query
 
 _MAX_NAMES = 50
+_MAX_REMEMBERED = 8192
+"""Queries of about 2 kB each; more than 1,000 targets have."""
 _POINTS = 60
 _NEAR = timedelta(minutes=5)
 
@@ -65,6 +68,12 @@ class Ages:
         """Return the age of the oldest data behind the result for `pod` ("" for none)."""
         own = [age for name, age in self.by_pod if name in {pod, ""}]
         return max(own + list(self.whole) or [age for _, age in self.by_pod])
+
+
+@lru_cache(_MAX_REMEMBERED)
+def first_query(query: str, *, per_pod: bool) -> FreshnessQuery:
+    """Return the query with its riders, remembered: reading one costs more than asking it."""
+    return freshness_query(query, per_pod=per_pod)
 
 
 def freshness_query(

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import Any
 
-from autoscaler.adapters.cycle_view import CycleView, plain, view_of
+from autoscaler.adapters.cycle_view import CycleView, plain
 from autoscaler.decision.record import to_json
 from autoscaler.errors import AutoscalerError
 from autoscaler.ports import Clock, CycleReport
@@ -30,18 +30,39 @@ class Heart:
     def __init__(self, clock: Clock, targets: Iterable[str], limit: timedelta) -> None:
         self._clock = clock
         self._limit = limit.total_seconds()
-        self._beats = dict.fromkeys(targets, clock.monotonic())
+        self._lock = Lock()
+        self._beats: dict[str, float] = {}
+        for target in targets:
+            self.expect(target)
+
+    def allow(self, limit: timedelta) -> None:
+        """Wait for so long from now on."""
+        self._limit = limit.total_seconds()
+
+    def expect(self, target: str) -> None:
+        """Begin to wait for a target's cycles."""
+        with self._lock:
+            self._beats[target] = self._clock.monotonic()
+
+    def forget(self, target: str) -> None:
+        """Wait for this target no longer."""
+        with self._lock:
+            self._beats.pop(target, None)
 
     def report(self, report: CycleReport) -> None:
-        """Note that a cycle ended."""
-        self._beats[report.target] = self._clock.monotonic()
+        """Note that a cycle ended; the last one of a target that is forgotten is no news."""
+        with self._lock:
+            if report.target in self._beats:
+                self._beats[report.target] = self._clock.monotonic()
 
     def page(self) -> "Page":
         """Answer `/healthz`."""
+        with self._lock:
+            beats = dict(self._beats)
         now = self._clock.monotonic()
         late = [
             f"{target}: no cycle ended for {now - beat:.0f}s (limit {self._limit:g}s)"
-            for target, beat in self._beats.items()
+            for target, beat in beats.items()
             if now - beat > self._limit
         ]
         if late:
@@ -57,29 +78,39 @@ class StatusBoard:
         self._lock = Lock()
         self._views: dict[str, CycleView] = {}
 
-    def report(self, report: CycleReport) -> None:
+    def show(self, view: CycleView) -> None:
         """Let this cycle take the place of the target's last."""
         with self._lock:
-            self._views[report.target] = view_of(report)
+            self._views[view.target] = view
+
+    def forget(self, target: str) -> None:
+        """Tell of this target no longer."""
+        with self._lock:
+            self._views.pop(target, None)
 
     def page(self) -> "Page":
         """Answer `/status`."""
         with self._lock:
             views = [self._views[target] for target in sorted(self._views)]
-        told = {"version": self._version, "targets": [_told(view) for view in views]}
+        told = {
+            "version": self._version,
+            "leader": not any(view.standby for view in views) if views else None,
+            "targets": [_told(view) for view in views],
+        }
         body = json.dumps(told, indent=2, allow_nan=False).encode()
         return Page(content_type="application/json", body=body + b"\n")
 
 
 def _told(view: CycleView) -> dict[str, Any]:
     told = plain(view) | {"time": to_json(view.at)}
-    if view.record:
+    if view.record and view.bounds:
         told["steps"] = to_json(view.record.steps)
         told["bounds"] = {
-            "min_replicas": view.record.policy.min_replicas,
-            "max_replicas": view.record.policy.max_replicas,
+            "min_replicas": view.bounds.min_replicas,
+            "max_replicas": view.bounds.max_replicas,
         }
-    return told
+    known = {"in_flight": view.in_flight, "idle": to_json(view.idle)}
+    return told | {key: value for key, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

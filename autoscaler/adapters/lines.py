@@ -80,6 +80,11 @@ class LineWriter:
         self._broken = True
 
 
+def printable(text: str) -> str:
+    """Return a foreign text as part of a line: nothing in it ends the line or moves a cursor."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _descriptor(stream: TextIO) -> int | None:
     try:
         return stream.fileno()

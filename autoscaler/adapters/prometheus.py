@@ -1,32 +1,42 @@
 """Asks Prometheus. Every answer carries the age of its data; every failure is a `Missing`."""
 
+import re
 import socket
 import ssl
 import threading
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from datetime import datetime, timedelta
+from http.client import HTTPException, IncompleteRead
 from math import inf, isfinite
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client import exceptions as client
-from requests import exceptions as http
+from urllib3 import exceptions as http
 
-from autoscaler.adapters.cutter import Cutter
-from autoscaler.adapters.freshness import FreshnessQuery, freshness_query, names_found, split_ages
-from autoscaler.adapters.prometheus_http import AnswerError, CuttableAdapter, QuerySession
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.freshness import (
+    FreshnessQuery,
+    first_query,
+    freshness_query,
+    names_found,
+    split_ages,
+)
+from autoscaler.adapters.prometheus_http import AnswerError, QuerySession
 from autoscaler.adapters.promql import QueryError
+from autoscaler.adapters.watchdog import WATCHDOG
 from autoscaler.decision.model import Missing, Sample, Samples
 from autoscaler.decision.words import MissingKind
 from autoscaler.ports import MetricQuery
 
-_WORKERS = 4
-_MOST_LEFT_BEHIND = 16
+_CLOCK = SystemClock()
+_SLOW = 0.1
+"""Seconds after which helpers join in."""
+_HELPERS = 3
 _MAX_DETAIL = 300
 _LEAST_SECRET = 6
 _OLDEST = timedelta(days=36_500)
@@ -36,34 +46,46 @@ Series = tuple[Mapping[str, str], float]
 
 _TIMEOUT = "timeout"
 _CUT_SHORT = "answer is cut short"
-_NOT_JSON = "answer is not JSON"
 _NOT_USABLE = "url is not usable"
+_WRONG_HEADER = "a header or the bearer token has characters that HTTP forbids"
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 MEANINGS: Mapping[type[BaseException], str] = {
-    http.RequestException: "request failed",
-    http.InvalidJSONError: _NOT_JSON,
-    http.JSONDecodeError: _NOT_JSON,
-    http.HTTPError: "HTTP error",
-    http.ConnectionError: "connection failed",
+    http.HTTPError: "request failed",
+    http.PoolError: "connection failed",
+    http.RequestError: "connection failed",
+    http.EmptyPoolError: "connection failed",
+    http.FullPoolError: "connection failed",
+    http.ClosedPoolError: "connection failed",
+    http.HostChangedError: "connection failed",
+    http.NewConnectionError: "connection failed",
+    http.NameResolutionError: "host name cannot be resolved",
+    http.ProtocolError: "connection failed",
+    http.ResponseError: "connection failed",
+    http.InvalidHeader: "connection failed",
+    http.HeaderParsingError: "connection failed",
+    http.BodyNotHttplibCompatible: "connection failed",
+    http.MaxRetryError: "retries are used up",
     http.ProxyError: "proxy failed",
+    http.ProxySchemeUnknown: "proxy url is not usable",
+    http.ProxySchemeUnsupported: "proxy url is not usable",
     http.SSLError: "TLS failed",
-    http.Timeout: _TIMEOUT,
-    http.ConnectTimeout: _TIMEOUT,
-    http.ReadTimeout: _TIMEOUT,
-    http.URLRequired: _NOT_USABLE,
-    http.TooManyRedirects: "too many redirects",
-    http.MissingSchema: _NOT_USABLE,
-    http.InvalidSchema: _NOT_USABLE,
-    http.InvalidURL: _NOT_USABLE,
-    http.InvalidHeader: "a header or the bearer token has characters that HTTP forbids",
-    http.InvalidProxyURL: "proxy url is not usable",
-    http.ChunkedEncodingError: _CUT_SHORT,
-    http.ContentDecodingError: "answer's compression is damaged",
-    http.StreamConsumedError: "answer was read twice",
-    http.RetryError: "retries are used up",
+    http.TimeoutError: _TIMEOUT,
+    http.TimeoutStateError: _TIMEOUT,
+    http.ConnectTimeoutError: _TIMEOUT,
+    http.ReadTimeoutError: _TIMEOUT,
+    http.LocationValueError: _NOT_USABLE,
+    http.LocationParseError: _NOT_USABLE,
+    http.URLSchemeUnknown: _NOT_USABLE,
+    http.IncompleteRead: _CUT_SHORT,
+    http.InvalidChunkLength: _CUT_SHORT,
+    http.ResponseNotChunked: _CUT_SHORT,
+    http.DecodeError: "answer's compression is damaged",
     http.UnrewindableBodyError: "request cannot be sent again",
     client.PrometheusApiClientException: "request was refused",
     client.MetricValueConversionError: "answer has a value that is not a number",
+    HTTPException: "connection failed",
+    ssl.SSLError: "TLS failed",
     OSError: "connection failed",
 }
 """What each exception of the libraries below means, in our words."""
@@ -73,6 +95,7 @@ _CAUSES: Mapping[type[BaseException], str] = {
     ssl.SSLCertVerificationError: "TLS certificate is not trusted",
     socket.gaierror: "host name cannot be resolved",
     TimeoutError: _TIMEOUT,
+    IncompleteRead: _CUT_SHORT,
     ConnectionResetError: "connection closed without an answer",
     BrokenPipeError: "connection closed without an answer",
 }
@@ -102,41 +125,25 @@ class PrometheusSource:
         The token's file is read for every `ask`, since tokens are renewed in place. Headers and
         token never appear in an answer's detail.
         """
-        self._url = url.rstrip("/")
         self._timeout = timeout
         self._token_file = bearer_token_file
-        self._ca_file = str(ca_file) if ca_file else None
         self._headers = dict(headers or {})
-        # One for all targets, which ask at the same time from threads of their own.
-        self._left_behind: list[threading.Thread] = []
-        self._left_behind_lock = threading.Lock()
+        self._session: QuerySession | None = None
+        with suppress(ValueError):  # nothing that an URL could be
+            self._session = QuerySession(url, ca_file)
 
     def ask(self, queries: Sequence[MetricQuery], now: datetime) -> Mapping[str, Answer]:
         """Answer every query by its name within the timeout; a failed one is Missing(Failed)."""
-        with self._left_behind_lock:
-            self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
-            hanging = len(self._left_behind)
-        if hanging > _MOST_LEFT_BEHIND:
-            return _all_failed(queries, f"{hanging} earlier requests still hang")
+        if self._session is None:
+            return _all_failed(queries, _NOT_USABLE)
         try:
             headers = self._current_headers()
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or "must be text"
             return _all_failed(queries, f"bearer_token_file {self._token_file}: {cause}")
-        try:
-            asking = _Round(self._url, self._ca_file, headers, self._timeout)
-        except ValueError:  # nothing that an URL could be
-            return _all_failed(queries, _NOT_USABLE)
-        answers, threads = asking.start(queries, now)
-        finished = wait(answers.values(), timeout=self._timeout.total_seconds())
-        asking.stop()
-        with self._left_behind_lock:
-            self._left_behind += threads
-        late = _failed(f"timeout after {self._timeout.total_seconds():g}s")
-        return {
-            name: answer.result() if answer in finished.done else late
-            for name, answer in answers.items()
-        }
+        if not all(map(_HEADER_VALUE.fullmatch, headers.values())):
+            return _all_failed(queries, _WRONG_HEADER)
+        return _Round(self._session, headers, self._timeout, now).ask(queries)
 
     def _current_headers(self) -> dict[str, str]:
         headers = dict(self._headers)
@@ -147,63 +154,67 @@ class PrometheusSource:
 
 
 class _Round:
-    """One `ask`. Its connections are its own, so that nothing that hangs outlives it."""
+    """One `ask`.
+
+    The thread that asks sends the queries itself, one after the other. Only where that takes long
+    do helpers join in, so that a slow query does not take the others with it.
+    """
 
     def __init__(
-        self, url: str, ca_file: str | None, headers: Mapping[str, str], timeout: timedelta
+        self, session: QuerySession, headers: Mapping[str, str], timeout: timedelta, now: datetime
     ) -> None:
+        self._session = session
+        self._headers = headers
         self._timeout = timeout
-        self._secrets = _words([*headers.values(), *_credentials(url)])
-        self._cutter = Cutter()
-        self._session = QuerySession(ca_file)
-        self._client = PrometheusConnect(
-            url=url, headers=headers, session=self._session, timeout=timeout.total_seconds()
-        )
-        self._session.mount(url, CuttableAdapter(self._cutter))  # for the client's, which retries
+        self._now = now
+        self._began = _CLOCK.monotonic()
+        self._client = PrometheusConnect(url=session.url, headers=dict(headers), session=session)
+        self._waiting: SimpleQueue[MetricQuery] = SimpleQueue()
+        self._answers: dict[str, Future[Answer]] = {}
 
-    def start(
-        self, queries: Sequence[MetricQuery], now: datetime
-    ) -> tuple[Mapping[str, Future[Answer]], Sequence[threading.Thread]]:
-        """Begin to answer, in a few threads."""
-        answers: dict[str, Future[Answer]] = {query.name: Future() for query in queries}
-        waiting: SimpleQueue[MetricQuery] = SimpleQueue()
+    def ask(self, queries: Sequence[MetricQuery]) -> Mapping[str, Answer]:
+        """Answer the queries by their names, each in time or not at all."""
         for query in queries:
-            waiting.put(query)
+            self._answers[query.name] = Future()
+            self._waiting.put(query)
+        with WATCHDOG.alarm(self._began + _SLOW, self._hurry):
+            self._work()
+        finished = wait(self._answers.values(), timeout=self._left())
+        late = _failed(f"timeout after {self._timeout.total_seconds():g}s")
+        return {
+            name: answer.result() if answer in finished.done else late
+            for name, answer in self._answers.items()
+        }
 
-        def work() -> None:
-            while True:
-                try:
-                    query = waiting.get_nowait()
-                except Empty:
-                    return
-                answers[query.name].set_result(self._answer(query, now))
+    def _hurry(self) -> None:
+        """Let helpers take what is still waiting."""
+        for _ in range(min(_HELPERS, self._waiting.qsize())):
+            threading.Thread(target=self._work, name="prometheus", daemon=True).start()
 
-        threads = [
-            threading.Thread(target=work, name="prometheus", daemon=True)
-            for _ in range(min(_WORKERS, len(queries)))
-        ]
-        for thread in threads:
-            thread.start()
-        return answers, threads
+    def _work(self) -> None:
+        while self._left() > 0:
+            try:
+                query = self._waiting.get_nowait()
+            except Empty:
+                return
+            self._answers[query.name].set_result(self._answer(query))
 
-    def stop(self) -> None:
-        """End every connection; a thread that still waits on one ends with it."""
-        self._cutter.cut()
-        self._session.close()
+    def _left(self) -> float:
+        return max(0.0, self._began + self._timeout.total_seconds() - _CLOCK.monotonic())
 
-    def _answer(self, query: MetricQuery, now: datetime) -> Answer:
+    def _answer(self, query: MetricQuery) -> Answer:
         try:
-            plan = freshness_query(query.query, per_pod=query.per_pod)
+            plan = first_query(query.query, per_pod=query.per_pod)
             if plan.names_query:
                 names = names_found([labels for labels, _ in self._send(plan.names_query)])
                 plan = freshness_query(query.query, per_pod=query.per_pod, names=names)
-            return _read(plan, self._send(plan.text), now)
+            return _read(plan, self._send(plan.text), self._now)
         except Exception as error:  # noqa: BLE001 - whatever it is, this metric is missing
             return _failed(self._clean(_describe(error, self._timeout)))
 
     def _send(self, text: str) -> list[Series]:
         limit = {"timeout": f"{self._timeout.total_seconds():.3f}"}
-        result: Any = self._client.custom_query(text, params=limit)
+        result: Any = self._client.custom_query(text, params=limit, timeout=self._left())
         try:
             if any("histogram" in series for series in result):
                 raise AnswerError("the query gives a native histogram, must give a number")
@@ -213,7 +224,7 @@ class _Round:
 
     def _clean(self, text: str) -> str:
         """Make a text that may be the server's fit for a log: no secrets, one line, not long."""
-        for secret in self._secrets:
+        for secret in _words([*self._headers.values(), *self._session.secrets]):
             text = text.replace(secret, "***")
         line = " ".join(text.split())
         return line if len(line) <= _MAX_DETAIL else line[: _MAX_DETAIL - 3] + "..."
@@ -274,12 +285,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _credentials(url: str) -> Sequence[str]:
-    parts = urlsplit(url)
-    basic = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    return parts.password or "", unquote(parts.password or ""), b64encode(basic.encode()).decode()
 
 
 def _words(secrets: Sequence[str]) -> Sequence[str]:

@@ -1,84 +1,160 @@
-"""HTTP as we want it under the Prometheus client: bounded in time and in size.
+"""HTTP as we want it under the Prometheus client: kept alive, bounded in time and in size.
 
 `QuerySession` stands in for the client's own session. It follows no redirect, retries nothing,
 heeds no proxy or .netrc of the environment, and judges the answer before the client sees it.
 """
 
 import json
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
 
-from requests import Response, Session
-from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from autoscaler.adapters.cutter import Cutter, make_cuttable
+from autoscaler.adapters.channels import Channel, Channels
+from autoscaler.adapters.cutter import Cutter, cuttable
+from autoscaler.adapters.turns import NoTurnError
 
 MAX_ANSWER_BYTES = 8 * 2**20
+_CHUNK_BYTES = 2**16
 _LONGEST_GET = 2000
+_MAX_REMEMBERED = 8192
 _REFUSED_QUERY = {"bad_data", "execution"}
+_THREADS = "prometheus"
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class AnswerError(Exception):
     """The server answered, and the answer cannot be used; the message says why."""
 
 
-class CuttableAdapter(HTTPAdapter):
-    """Shows every connection to a `Cutter`. No retries."""
+class QuerySession:
+    """The session for all queries of all targets, from as many threads as there are."""
 
-    def __init__(self, cutter: Cutter) -> None:
-        super().__init__(max_retries=0)
-        self._cutter = cutter
+    verify = cert = None
+    """The client reads them and hands them back."""
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Return the pool, its connections made cuttable."""
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        make_cuttable(pool, self._cutter)
-        return pool
+    def __init__(self, url: str, ca_file: Path | None) -> None:
+        """Talk to the server of this URL. Raises ValueError where it is none."""
+        parts = urlsplit(url.rstrip("/"))
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("no URL of a server")
+        self._is_secure = parts.scheme == "https"
+        self._server = (parts.hostname, parts.port)  # raises, where the port is none
+        self._origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.url = f"{self._origin}{parts.path}"
+        """Without credentials."""
+        self._headers = {"User-Agent": "ollama-autoscaler"}
+        self.secrets: Sequence[str] = ()
+        """What must not be shown."""
+        if parts.username is not None:
+            user, password = unquote(parts.username), unquote(parts.password or "")
+            basic = b64encode(f"{user}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {basic}"
+            self.secrets = (parts.password or "", password, basic)
+        self._ca_file = ca_file
+        self._channels = Channels(self._open)
 
-
-class QuerySession(Session):
-    """The session for one round of queries."""
-
-    def __init__(self, ca_file: str | None) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.verify = ca_file or True
-        self.headers["Accept-Encoding"] = "identity"
+    def mount(self, *_: object) -> None:
+        """Leave out the client's own adapter, which retries."""
 
     def request(
         self,
-        method: str | bytes,
-        url: str | bytes,
-        *args: Any,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
-    ) -> Response:
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        timeout: float,
+        **_: object,
+    ) -> "_Judged":
         """Send a query; the response's `json()` is a success. Raises AnswerError otherwise."""
+        sent = _encoded(tuple(params.items()))
+        target = url.removeprefix(self._origin)
+        options: dict[str, Any] = {"headers": {**headers, **self._headers}}
         # To read, no proxy asks for more rights than GET; a long query is too much for an URL.
-        if sum(map(len, kwargs["params"].values())) > _LONGEST_GET:
-            method, kwargs["data"] = "POST", kwargs.pop("params")
-        kwargs |= {"allow_redirects": False, "stream": True}
-        with super().request(method, url, *args, **kwargs) as response:
-            return _Judged(_judge(response.status_code, _bounded(response)))
+        if sum(map(len, params.values())) > _LONGEST_GET:
+            method, options["body"] = "POST", sent
+            options["headers"] |= _FORM
+        else:
+            target = f"{target}?{sent}"
+
+        def work(channel: Channel[HTTPConnection], left: float) -> tuple[int, bytes]:
+            try:
+                return _exchange(channel, left, method, target, options)
+            except Exception as error:
+                if channel.is_cut:
+                    raise TimeoutError from error
+                raise
+
+        key = params["query"]
+        try:
+            return _Judged(_judge(*self._channels.call(key, timeout, work, repeatable=True)))
+        except NoTurnError as error:
+            raise AnswerError(str(error)) from None
+
+    def _open(self, cutter: Cutter) -> HTTPConnection:
+        host, port = self._server
+        if not self._is_secure:
+            return cuttable(HTTPConnection, cutter, _THREADS)(host, port)
+        if self._ca_file is not None and not self._ca_file.is_file():
+            raise AnswerError(f"ca_file {self._ca_file}: no such file")
+        trusted = str(self._ca_file) if self._ca_file else None
+        secure = cuttable(HTTPSConnection, cutter, _THREADS)
+        return secure(host, port, cert_reqs="CERT_REQUIRED", ca_certs=trusted)
 
 
-class _Judged(Response):
+@lru_cache(_MAX_REMEMBERED)
+def _encoded(params: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(params)
+
+
+class _Judged:
     """An answer that was found good, for the client to unpack."""
 
+    status_code = 200
+
     def __init__(self, payload: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.status_code = 200
         self._payload = payload
 
-    def json(self, **_: Any) -> Any:  # noqa: ANN401
+    def json(self) -> Mapping[str, Any]:
+        """Return the payload."""
         return self._payload
 
 
-def _bounded(response: Response) -> bytes:
+def _exchange(
+    channel: Channel[HTTPConnection],
+    left: float,
+    method: str,
+    target: str,
+    options: Mapping[str, Any],
+) -> tuple[int, bytes]:
+    """Send one request and return the answer's status and body."""
+    connection = channel.client
+    connection.timeout = left
+    connection.request(method, target, preload_content=False, **options)
+    if connection.sock is not None:
+        connection.sock.settimeout(left)
+    answer = connection.getresponse()
+    channel.has_heard = True
+    body = _bounded(answer)
+    channel.insist()
+    return answer.status, body
+
+
+def _bounded(response: BaseHTTPResponse) -> bytes:
     body = bytearray()
-    for chunk in response.iter_content(2**16):
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise AnswerError(f"answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
+    try:
+        for chunk in response.stream(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise AnswerError(f"answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
+    finally:
+        response.close()
     return bytes(body)
 
 

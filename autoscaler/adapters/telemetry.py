@@ -1,7 +1,7 @@
 """What a cycle says to the outside: one log line, and the numbers behind `/metrics`."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any, TextIO
 
@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -17,14 +18,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from autoscaler.adapters.cycle_view import CycleView, plain, view_of
-from autoscaler.adapters.lines import LineWriter
+from autoscaler.adapters.cycle_view import CycleView, plain
+from autoscaler.adapters.gauges import GAUGES
+from autoscaler.adapters.lines import LineWriter, printable
 from autoscaler.decision.record import Outcome
-from autoscaler.decision.words import MissingKind, Reason
-from autoscaler.ports import CycleReport
+from autoscaler.decision.words import Direction, Reason
 
-QUALITIES = ("Fresh", "Partial", *(str(kind) for kind in MissingKind))
 _LEVELS = {Outcome.FAILED: "error", Outcome.CONFLICTED: "warning", Outcome.SKIPPED: "warning"}
+_SHORT = ("ready", "stuck", "failing", "unschedulable", "paused", "schedule", "foreign_writer")
+"""What a text line tells beside the sentence and the metrics."""
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 Event = dict[str, Any]
@@ -47,6 +49,7 @@ class Log:
         if as_text:
             words += [
                 _shorten,
+                _harmless,
                 structlog.dev.ConsoleRenderer(colors=on_terminal, timestamp_key="time"),
             ]
         else:
@@ -67,10 +70,10 @@ class Log:
                 self._logger.error("lost", lines=lost)
             getattr(self._logger, level)(event, **fields)
 
-    def report(self, report: CycleReport) -> None:
+    def show(self, view: CycleView) -> None:
         """Write the one line of a cycle."""
-        level = _LEVELS.get(Outcome(report.outcome), "info")
-        self.tell(level, "cycle", **plain(view_of(report)))
+        level = "debug" if view.standby else _LEVELS.get(Outcome(view.outcome), "info")
+        self.tell(level, "cycle", **plain(view))
 
     def close(self) -> None:
         """Wait for the last lines, though not for long."""
@@ -119,8 +122,15 @@ def _shorten(_logger: object, _method: str, event: Event) -> Event:
     return short | {
         "event": event["sentence"],
         **{name: _compact(metric) for name, metric in metrics.items()},
-        **{key: event[key] for key in ("ready",) if key in event},
+        **{key: event[key] for key in _SHORT if key in event},
         "ms": round(event["duration"] * 1000),
+    }
+
+
+def _harmless(_logger: object, _method: str, event: Event) -> Event:
+    """Let no text from outside make a line of its own; what is no text is shown by its repr."""
+    return {
+        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
     }
 
 
@@ -139,11 +149,17 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._views = _Views()
-        self._registry.register(self._views)
+        self._latest = _Latest()
+        self._registry.register(self._latest)
+        self._of_targets: list[Counter | Histogram] = []
         self._cycles = self._counter("cycles", "Finished cycles.", "outcome", "reason")
         self._writes = self._counter("writes", "Successful writes of replicas.", "direction")
         self._overruns = self._counter("cycle_overruns", "Cycles left out: the last one still ran.")
+        self._replaced = self._counter("replaced_replicas", "Stuck replicas that were replaced.")
+        self._foreign = self._counter("foreign_writes", "Changes of replicas by somebody else.")
+        self._blind = self._counter(
+            "blind_shrinks", "Writes that shrank without knowing what the replicas were serving."
+        )
         self._durations = Histogram(
             "autoscaler_cycle_duration_seconds",
             "From the start of a cycle to its end.",
@@ -151,6 +167,8 @@ class Metrics:
             registry=self._registry,
             buckets=_DURATIONS,
         )
+        self._of_targets.append(self._durations)
+        self._daemon = _DaemonNumbers(self._registry)
         build = GaugeMetricFamily(
             "autoscaler_build_info", "The version that runs.", labels=["version"]
         )
@@ -159,31 +177,107 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        name = f"autoscaler_{name}"
-        return Counter(name, text, ("target", *labels), registry=self._registry)
+        counter = Counter(f"autoscaler_{name}", text, ("target", *labels), registry=self._registry)
+        self._of_targets.append(counter)
+        return counter
+
+    # --- of a target ---
 
     def expect(self, target: str) -> None:
         """Begin a target's counters at zero, so that their first rise is seen."""
-        self._overruns.labels(target)
-        for direction in ("up", "down"):
+        for counter in (self._overruns, self._replaced, self._foreign, self._blind):
+            counter.labels(target)
+        for direction in (Direction.UP, Direction.DOWN):
             self._writes.labels(target, direction)
+        # Of all the reasons, the one whose rise calls for somebody.
+        self._cycles.labels(target, Outcome.SCALED, Reason.GIVEN_BACK)
 
-    def report(self, report: CycleReport) -> None:
+    def forget(self, target: str) -> None:
+        """Tell of a target no longer, once its last cycle has ended."""
+        self._latest.forget(target)
+        for metric in self._of_targets:
+            metric.remove_by_labels({"target": target})
+
+    def show(self, view: CycleView) -> None:
         """Count the cycle and keep what it saw."""
-        view = view_of(report)
-        self._views.keep(view)
         self._cycles.labels(view.target, view.outcome, view.reason).inc()
+        if view.standby:
+            self._latest.forget(view.target)
+            return
+        self._latest.keep(view)
         self._durations.labels(view.target).observe(view.duration.total_seconds())
+        if view.record and view.record.observation.foreign_write:
+            self._foreign.labels(view.target).inc()
+        if view.outcome == Outcome.REPLACED:
+            self._replaced.labels(view.target).inc()
         if view.outcome == Outcome.SCALED and view.decision:
-            self._writes.labels(view.target, str(view.decision.direction)).inc()
+            self._writes.labels(view.target, view.decision.direction).inc()
+            if view.blind:
+                self._blind.labels(view.target).inc()
 
     def overrun(self, target: str) -> None:
         """Count a cycle that was left out because the last one was still running."""
         self._overruns.labels(target).inc()
 
+    # --- of the daemon ---
+
+    def leading(self, leads: bool) -> None:  # noqa: FBT001
+        """Tell whether this daemon leads; to be called at the start too, else nothing is told."""
+        self._daemon.lead(leads=leads)
+
+    def renew_failed(self) -> None:
+        """Count a renewal of the lease that failed."""
+        self._daemon.renewals.inc()
+
+    def config_reloaded(self, ok: bool) -> None:  # noqa: FBT001
+        """Count a changed configuration that was taken over, or refused and the old one kept."""
+        self._daemon.reload(ok=ok)
+
     def page(self) -> tuple[str, bytes]:
         """Return the content type and the text of `/metrics`."""
         return CONTENT_TYPE_LATEST, generate_latest(self._registry)
+
+
+class _DaemonNumbers:
+    """What concerns no single target: who leads, and which configuration is in force."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._lock = Lock()
+        self._leader: Gauge | None = None
+        self.renewals = Counter(
+            "autoscaler_lease_renew_failures",
+            "Renewals of the lease that failed.",
+            registry=registry,
+        )
+        self._good = Gauge(
+            "autoscaler_config_reload_success",
+            "1 unless the configuration was changed and refused; then an older one is in force.",
+            registry=registry,
+        )
+        self._reloads = Counter(
+            "autoscaler_config_reloads",
+            "Changes of the configuration.",
+            ("result",),
+            registry=registry,
+        )
+        self._good.set(1)  # with a bad one it would not have started
+        for result in ("ok", "refused"):
+            self._reloads.labels(result)
+
+    def lead(self, *, leads: bool) -> None:
+        """Tell it from now on: a zero before anything is known would raise an alarm."""
+        with self._lock:
+            if self._leader is None:
+                self._leader = Gauge(
+                    "autoscaler_leader", "1 leads, 0 stands by.", registry=self._registry
+                )
+            self._leader.set(int(leads))
+
+    def reload(self, *, ok: bool) -> None:
+        """Count it."""
+        self._good.set(int(ok))
+        self._reloads.labels("ok" if ok else "refused").inc()
 
 
 class _Constant(Collector):
@@ -196,8 +290,8 @@ class _Constant(Collector):
         yield self._family
 
 
-class _Views(Collector):
-    """Gauges of each target's last cycle. What a cycle did not see has no series, never a zero."""
+class _Latest(Collector):
+    """Gauges of each target's last cycle, made when they are asked for."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -214,6 +308,12 @@ class _Views(Collector):
             if view.decision:
                 self._decided[view.target] = view.at.timestamp()
 
+    def forget(self, target: str) -> None:
+        """Show nothing of a target that others look after now."""
+        with self._lock:
+            for known in (self._views, self._failures, self._decided):
+                known.pop(target, None)
+
     def collect(self) -> Iterator[Metric]:
         """Yield every family, each with the targets that it is known of."""
         with self._lock:
@@ -223,10 +323,13 @@ class _Views(Collector):
             "consecutive_failures", "Cycles in a row that did not do what they should.", failures
         )
         yield _family("last_decision_timestamp_seconds", "Time of the last decision.", decided)
-        for name, text, pick in _REPLICAS:
-            yield _family(name, text, {v.target: pick(v) for v in views if v.decision})
-        yield from _decision_families(views)
-        yield from _metric_families(views)
+        for gauge in GAUGES:
+            labels = ["target", *gauge.labels]
+            family = GaugeMetricFamily(f"autoscaler_{gauge.name}", gauge.text, labels=labels)
+            for view in views:
+                for values, number in gauge.values(view):
+                    family.add_metric([view.target, *values], number)
+            yield family
 
 
 def _family(name: str, text: str, values: Mapping[str, float]) -> Metric:
@@ -234,67 +337,3 @@ def _family(name: str, text: str, values: Mapping[str, float]) -> Metric:
     for target, value in values.items():
         family.add_metric([target], value)
     return family
-
-
-def _decision_families(views: tuple[CycleView, ...]) -> Iterator[Metric]:
-    stages = GaugeMetricFamily(
-        "autoscaler_stage_replicas",
-        "The number after each stage of the last decision.",
-        labels=["target", "stage"],
-    )
-    reasons = GaugeMetricFamily(
-        "autoscaler_decision_reason",
-        "1 for the reason of the last decision, 0 for the others.",
-        labels=["target", "reason"],
-    )
-    for view in views:
-        for stage, number in view.stages.items():
-            stages.add_metric([view.target, stage], number)
-        for reason in Reason if view.decision else ():
-            reasons.add_metric([view.target, str(reason)], float(reason == view.reason))
-    yield stages
-    yield reasons
-
-
-def _metric_families(views: tuple[CycleView, ...]) -> Iterator[Metric]:
-    names = {
-        "metric_value": "A metric's total, or its mean over the pods.",
-        "metric_target_value": "The target value per replica.",
-        "metric_usage_ratio": "Observed by target value.",
-        "metric_sample_age_seconds": "Age of the oldest sample that counts.",
-    }
-    families = {
-        name: GaugeMetricFamily(f"autoscaler_{name}", text, labels=["target", "metric"])
-        for name, text in names.items()
-    }
-    quality = GaugeMetricFamily(
-        "autoscaler_metric_quality",
-        "1 for the state that a metric is in, 0 for the others.",
-        labels=["target", "metric", "quality"],
-    )
-    for view in views:
-        for metric in view.metrics:
-            values = (metric.value, metric.target, metric.usage_ratio, metric.age)
-            for family, value in zip(families.values(), values, strict=True):
-                if value is not None:
-                    family.add_metric([view.target, metric.name], value)
-            for state in QUALITIES:
-                quality.add_metric(
-                    [view.target, metric.name, state], float(state == metric.quality)
-                )
-    yield from families.values()
-    yield quality
-
-
-def _replicas(pick: Callable[[Any], int]) -> Callable[[CycleView], float]:
-    return lambda view: float(pick(view.record))
-
-
-_REPLICAS = (
-    ("desired_replicas", "What was decided.", _replicas(lambda r: r.decision.to)),
-    ("current_replicas", "The Deployment's replicas.", _replicas(lambda r: r.observation.current)),
-    ("ready_replicas", "Replicas that serve.", _replicas(lambda r: r.observation.ready)),
-    ("min_replicas", "The lower bound.", _replicas(lambda r: r.policy.min_replicas)),
-    ("max_replicas", "The upper bound.", _replicas(lambda r: r.policy.max_replicas)),
-    ("shadow", "1 where decisions are not written.", _replicas(lambda r: int(r.mode == "shadow"))),
-)

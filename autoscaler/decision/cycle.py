@@ -8,7 +8,7 @@ from autoscaler.decision.clocks import failing_since, idle_since
 from autoscaler.decision.model import Observation, Policy, ScalingState, Step
 from autoscaler.decision.quality import Reading, read_metrics
 from autoscaler.decision.schedule import Bounds, bounds_in_force
-from autoscaler.decision.stuck import stuck_pods
+from autoscaler.decision.stuck import watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class Cycle:
     """In force now."""
     stuck: tuple[str, ...]
     """Pods that have requests and do nothing; the longest stuck first."""
+    stuck_since: Mapping[str, datetime]
+    """Pods that look so, and since when."""
     failing: Mapping[str, datetime]
     """Pods that do not come up, and since when."""
     idle_since: datetime | None
@@ -68,14 +70,16 @@ Rule = Callable[[Cycle, int], tuple[Step, ...]]
 
 def judge(policy: Policy, state: ScalingState, observation: Observation) -> Cycle:
     """Judge what was seen, once for all stages."""
-    readings = read_metrics(policy, state, observation)
+    watched = watch(policy, state, observation)
+    readings = read_metrics(policy, state, observation, watched.stuck)
     return Cycle(
         policy=policy,
         state=state,
         observation=observation,
         readings=readings,
         bounds=bounds_in_force(policy, observation.now),
-        stuck=stuck_pods(policy, state, observation),
+        stuck=watched.stuck,
+        stuck_since=watched.since,
         failing=failing_since(state, observation),
         idle_since=idle_since(policy, state, observation, readings),
     )

@@ -31,7 +31,6 @@ from autoscaler.decision.pending import give_back, given_back
 from autoscaler.decision.quality import Reading, hold_clocks
 from autoscaler.decision.recommend import permit, recommend, tolerate
 from autoscaler.decision.stabilize import recorded, seeded, stabilize
-from autoscaler.decision.stuck import stuck_clocks
 from autoscaler.decision.switches import hold_all, hold_direction, is_off
 
 
@@ -127,5 +126,5 @@ def _next_state(cycle: Cycle, recommendation: int | None) -> ScalingState:
         given_back=given_back(cycle),
         idle_since=cycle.idle_since,
         failing=cycle.failing,
-        stuck=stuck_clocks(cycle.policy, cycle.state, cycle.observation),
+        stuck=cycle.stuck_since,
     )

@@ -27,7 +27,7 @@ def runnable(cycle: Cycle) -> int | None:
 def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Give back lost replicas; afterwards do not grow beyond what ran, for `pending_limit`."""
     able = runnable(cycle)
-    if able is not None and cycle.veto is None and number > able:
+    if able is not None and able < cycle.current and cycle.veto is None and number > able:
         return (
             Step(
                 stage=Stage.PENDING,

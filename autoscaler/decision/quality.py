@@ -72,10 +72,13 @@ class Reading:
 
 
 def read_metrics(
-    policy: Policy, state: ScalingState, observation: Observation
+    policy: Policy,
+    state: ScalingState,
+    observation: Observation,
+    stuck: tuple[str, ...] | None = None,
 ) -> tuple[Reading, ...]:
     """Judge each metric of the policy, with its hold clock. What is stuck does not serve."""
-    seen = _see(observation, stuck_pods(policy, state, observation))
+    seen = _see(observation, stuck_pods(policy, state, observation) if stuck is None else stuck)
     return tuple(_read(metric, policy, state, seen) for metric in policy.metrics)
 
 

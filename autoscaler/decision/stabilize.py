@@ -5,6 +5,7 @@ window], both including the newest recommendation. An entry exactly as old as it
 left it.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from autoscaler.decision.cycle import Cycle
@@ -39,6 +40,19 @@ def seeded(state: ScalingState, now: datetime, current: int) -> tuple[Recommenda
     if state.last_cycle is None:
         return (Recommendation(at=now, replicas=current),)
     return state.recommendations
+
+
+def resumed(policy: Policy, state: ScalingState, now: datetime, current: int) -> ScalingState:
+    """Return the state after cycles that could not see: windows hold what was watched.
+
+    Where nobody watched for a whole window of shrinking, its only entry would be the first new
+    number; so it begins with the current replicas, as that of a target that was never seen does.
+    """
+    last = state.last_cycle
+    if last is None or now - last < policy.scale_down.stabilization_window:
+        return state
+    entry = Recommendation(at=now, replicas=current)
+    return replace(state, recommendations=(*state.recommendations, entry))
 
 
 def recorded(

@@ -5,9 +5,11 @@ ever. Such a pod has requests in flight while no `pod` metric shows any use of i
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 from math import isfinite
+from types import MappingProxyType
 
 from autoscaler.decision.model import Metric, Observation, Pod, Policy, Samples, ScalingState
 from autoscaler.decision.numbers import at_most
@@ -17,6 +19,16 @@ _NO_USE = 1 / 20
 """Of the target value: what a process that waits still uses, with room to spare."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What one cycle makes of the pods."""
+
+    stuck: tuple[str, ...] = ()
+    """Names of the pods that are stuck now, the longest stuck first."""
+    since: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    """Since when each pod has looked stuck, for the next cycle."""
+
+
 class _Sign(Enum):
     SUSPECT = auto()
     ALIVE = auto()
@@ -24,50 +36,37 @@ class _Sign(Enum):
 
 
 def stuck_pods(policy: Policy, state: ScalingState, observation: Observation) -> tuple[str, ...]:
-    """Return the pods that are stuck now, the longest stuck first."""
-    if policy.stuck_after is None:
-        return ()
-    due = [
-        (since, pod.name)
-        for pod, sign, since in _watch(policy, state, observation)
-        if sign is _Sign.SUSPECT and observation.now - since >= policy.stuck_after
-    ]
-    return tuple(name for _, name in sorted(due))
+    """Return the names of the pods that are stuck now, the longest stuck first."""
+    return watch(policy, state, observation).stuck
 
 
-def stuck_clocks(
-    policy: Policy, state: ScalingState, observation: Observation
-) -> Mapping[str, datetime]:
-    """Return since when each pod has looked stuck, for the next cycle."""
-    if policy.stuck_after is None:
-        return {}
-    return {pod.name: since for pod, _, since in _watch(policy, state, observation)}
-
-
-def _watch(
-    policy: Policy, state: ScalingState, observation: Observation
-) -> list[tuple[Pod, _Sign, datetime]]:
-    """Return each pod whose clock runs, what this cycle shows of it, and since when.
+def watch(policy: Policy, state: ScalingState, observation: Observation) -> Watch:
+    """Look at each pod that has requests, or whose clock runs and whose requests are not known.
 
     What is not known neither ends a clock nor lets it conclude.
     """
     now, limit = observation.now, policy.stuck_after
-    known = state.stuck if limit and state.watched(now, limit) else {}
+    if limit is None:
+        return Watch()
+    known = state.stuck if state.watched(now, limit) else {}
     pods = [
         pod
         for pod in observation.pods or ()
         if not pod.deleting and (pod.in_flight or (pod.in_flight is None and pod.name in known))
     ]
     if not pods:
-        return []
+        return Watch()
     metrics = [metric for metric in policy.metrics if metric.type is MetricType.POD]
     uses = [_uses(metric, observation) for metric in metrics]
-    found = []
+    clocks, due = {}, []
     for pod in pods:
         sign = _sign(pod, [use.get(pod.name) for use in uses])
-        if sign is _Sign.SUSPECT or (sign is _Sign.UNKNOWN and pod.name in known):
-            found.append((pod, sign, known.get(pod.name, now)))
-    return found
+        if sign is _Sign.ALIVE or (sign is _Sign.UNKNOWN and pod.name not in known):
+            continue
+        clocks[pod.name] = since = known.get(pod.name, now)
+        if sign is _Sign.SUSPECT and now - since >= limit:
+            due.append((since, pod.name))
+    return Watch(stuck=tuple(name for _, name in sorted(due)), since=clocks)
 
 
 def _sign(pod: Pod, uses: list[float | None]) -> _Sign:

@@ -21,6 +21,8 @@ class Places:
     """Where things are on this machine."""
 
     prometheus: str
+    statistics: str
+    """The gateway's, as the daemon's configuration names them."""
     kubeconfig: Path
     port: int
     records: Path
@@ -80,7 +82,11 @@ async def stop(child: Child) -> int:
 def _environment(places: Places) -> dict[str, str]:
     return {
         "AUTOSCALER_PROMETHEUS__URL": places.prometheus,
+        "AUTOSCALER_GATEWAY__STATS_URL": places.statistics,
         "AUTOSCALER_KUBERNETES__KUBECONFIG": str(places.kubeconfig),
+        # The first daemon of a cluster waits so long for another one that might lead.
+        "AUTOSCALER_KUBERNETES__TIMEOUT": "2s",
+        "AUTOSCALER_LEADERSHIP__DURATION": "6s",
         "AUTOSCALER_HTTP__HOST": LOOPBACK,
         "AUTOSCALER_HTTP__PORT": str(places.port),
         "AUTOSCALER_RECORDS__PATH": str(places.records),

@@ -15,8 +15,12 @@ import aiohttp
 from autoscaler.sandbox.processes import LOOPBACK, Child, Command, free_port, until
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "gateway" / "haproxy.cfg"
+PROGRAM = os.environ.get("HAPROXY", "haproxy")
+"""Another version can be tried: HAPROXY=/path/to/haproxy."""
 PROXY = "ollama"
 """The backend that runs models, as its metrics are labelled."""
+_NO_REPLICAS = ("FRONTEND", "BACKEND", "full")
+"""Rows of a proxy that stand for no replica: its own, and the place where the queue is held."""
 _TEMPLATE = re.compile(rf"^\s*server-template {PROXY} (\d+) ", re.MULTILINE)
 _DEFAULT = re.compile(r"^\s*presetenv\s+(\S+)\s+(\S+)\s*$", re.MULTILINE)
 _START_SECONDS = 10.0
@@ -58,7 +62,7 @@ class GatewaySettings:
     outside_port: int = field(default_factory=free_port)
     """Opened where the environment has GATEWAY_API_KEY."""
     config: Path = CONFIG
-    program: str = "haproxy"
+    program: str = PROGRAM
 
 
 class Gateway:
@@ -85,6 +89,11 @@ class Gateway:
     def stats_address(self) -> str:
         """Return `host:port` of /metrics, /stats and /healthz."""
         return f"{LOOPBACK}:{self._settings.stats_port}"
+
+    @property
+    def statistics_url(self) -> str:
+        """Return where the autoscaler asks how busy each replica is."""
+        return f"http://{self.stats_address}/stats;csv"
 
     async def start(self) -> None:
         """Start it and wait until it listens. Raises SandboxError."""
@@ -124,9 +133,7 @@ class Gateway:
     async def slots(self, session: aiohttp.ClientSession) -> Slots | None:
         """Ask for the present queue and slots; None where it does not answer."""
         try:
-            async with session.get(
-                f"http://{self.stats_address}/stats;csv", timeout=_REQUEST
-            ) as answer:
+            async with session.get(self.statistics_url, timeout=_REQUEST) as answer:
                 return read_slots(await answer.text())
         except (aiohttp.ClientError, TimeoutError):
             return None
@@ -136,7 +143,7 @@ def read_slots(text: str) -> Slots:
     """Read HAProxy's CSV statistics (with `show-legends`)."""
     rows = [row for row in csv.DictReader(io.StringIO(text.lstrip("# "))) if row["pxname"] == PROXY]
     whole = next(row for row in rows if row["svname"] == "BACKEND")
-    servers = [row for row in rows if row["svname"] not in ("BACKEND", "FRONTEND")]
+    servers = [row for row in rows if row["svname"] not in _NO_REPLICAS]
     up = [row for row in servers if row["status"].startswith("UP")]
     return Slots(
         queued=int(whole["qcur"]) + sum(int(row["qcur"] or 0) for row in servers),

@@ -176,6 +176,7 @@ async def start(setup: Setup, screen: Screen, ending: AsyncExitStack) -> Stack:
     await _all(monitoring.start(), lane.until_ready(least), *(size.start() for size in fixed))
     places = Places(
         prometheus=monitoring.url,
+        statistics=lane.gateway.statistics_url,
         kubeconfig=lane.cluster.kubeconfig_path,
         port=port,
         records=setup.records,

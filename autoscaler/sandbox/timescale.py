@@ -16,11 +16,11 @@ from autoscaler.duration import format_duration, parse_duration
 SCALED_KEYS = frozenset(
     {
         "interval", "max_age", "stabilization_window", "cooldown", "period", "hold_limit",
-        "pending_limit", "conflict_hold",
+        "pending_limit", "conflict_hold", "idle_period", "stuck_after",
     }
 )  # fmt: skip
 """Keys of the daemon's configuration that are divided."""
-KEPT_KEYS = frozenset({"timeout"})
+KEPT_KEYS = frozenset({"timeout", "duration"})
 """Keys that hold a duration and are not."""
 
 _SHORTEST = timedelta(milliseconds=1)

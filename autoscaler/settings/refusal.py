@@ -21,6 +21,7 @@ _ASKED = re.compile(r"([?#]).+", re.DOTALL)
 _RULES = {
     "missing": "must be given",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",

@@ -67,6 +67,13 @@ def _url(text: str) -> str:
     return text
 
 
+def _gateway_url(text: str) -> str:
+    """Check a page of HAProxy's: asked at each address of its host, which no certificate names."""
+    if not text.startswith("http://"):
+        raise ValueError("must be an http:// address, or empty")
+    return _url(text)
+
+
 def _header(text: SecretStr) -> SecretStr:
     if re.search(r"[^\t\x20-\x7e]", text.get_secret_value()):
         raise ValueError("must be printable ASCII on one line")
@@ -95,6 +102,7 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 Namespace = Annotated[str, _matching(_LABEL, "must be a DNS label (a-z, 0-9, -; at most 63)")]
+OptionalNamespace = Annotated[Namespace | None, BeforeValidator(_none_if_empty)]
 ObjectName = Annotated[
     str,
     _matching(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", "must be a DNS name (a-z, 0-9, -, .)"),
@@ -111,4 +119,8 @@ Query = Annotated[
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 HeaderName = Annotated[str, _matching(_HEADER_NAME, "must be a header's name")]
 Url = Annotated[str, AfterValidator(_url)]
+GatewayUrl = Annotated[str, AfterValidator(lambda text: text and _gateway_url(text))]
+BackendName = Annotated[
+    str, _matching("[a-zA-Z0-9_.:-]+", "must be a name in HAProxy (letters, digits, -, _, . and :)")
+]
 HeaderValue = Annotated[SecretStr, AfterValidator(_header)]

@@ -4,15 +4,19 @@ import json
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from http.client import HTTPConnection
 
 import pytest
 
 from autoscaler.adapters import health
+from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
+from autoscaler.decision.model import Schedule
 from autoscaler.errors import AutoscalerError
-from tests.cycles import UNREADABLE, FakeClock, report_of
+from tests.adapters.seen import STANDBY, pods, seen
+from tests.cycles import POLICY, UNREADABLE, FakeClock, report_of
 
 
 def broken():
@@ -180,15 +184,29 @@ def test_a_cycle_that_fails_is_a_beat():
     assert heart.page().status == 200
 
 
+def test_a_target_that_is_forgotten_is_waited_for_no_longer():
+    """A changed configuration takes targets away and brings new ones, which get their time."""
+    heart, clock = beating()
+    clock.seconds += 20
+    heart.forget("llm/other")
+    heart.expect("llm/third")
+    clock.seconds += 20
+    heart.report(report_of())
+    heart.report(replace(report_of(), target="llm/other"))  # its last cycle, ended late
+    assert heart.page().status == 200
+    clock.seconds += 15
+    assert heart.page().body == b"llm/third: no cycle ended for 35s (limit 30s)"
+
+
 # --- status -------------------------------------------------------------------------------------
 
 
 def test_status_tells_each_targets_last_cycle():
     """Decision, sentence, metrics, steps, bounds and time, as JSON."""
     board = StatusBoard("1.2.3")
-    board.report(report_of(1.6))
+    board.show(view_of(report_of(1.6)))
     report = report_of(4.0)
-    board.report(report)
+    board.show(view_of(report))
     page = board.page()
     assert page.content_type == "application/json"
     told = json.loads(page.body, parse_constant=pytest.fail)
@@ -204,7 +222,7 @@ def test_status_tells_each_targets_last_cycle():
 def test_status_tells_of_a_target_that_cannot_be_read():
     """The error is there, the decision is not."""
     board = StatusBoard("1.2.3")
-    board.report(report_of(read_error=UNREADABLE))
+    board.show(view_of(report_of(read_error=UNREADABLE)))
     (target,) = json.loads(board.page().body)["targets"]
     assert target["error"] == str(UNREADABLE)
     assert "to" not in target
@@ -212,7 +230,37 @@ def test_status_tells_of_a_target_that_cannot_be_read():
 
 def test_status_before_the_first_cycle_is_empty():
     """Nothing is known, and nothing is made up."""
-    assert json.loads(StatusBoard("1.2.3").page().body)["targets"] == []
+    told = json.loads(StatusBoard("1.2.3").page().body)
+    assert (told["targets"], told["leader"]) == ([], None)
+
+
+def test_status_tells_what_else_is_known():
+    """Requests in flight, what a person has paused, and the bounds that a schedule has set."""
+    board = StatusBoard("1.2.3")
+    day = Schedule(name="day", start="0 8 * * *", end="0 18 * * *", max_replicas=3)
+    policy = replace(POLICY, schedules=(day,))
+    board.show(seen(pods=pods(2, 1), paused=True, policy=policy))
+    told = json.loads(board.page().body)
+    (target,) = told["targets"]
+    assert told["leader"] is True
+    assert (target["in_flight"], target["paused"]) == (3, ["up", "down"])
+    assert target["bounds"] == {"min_replicas": 2, "max_replicas": 3}
+    assert target["schedule"] == "day"
+    assert "idle" not in target
+
+
+def test_status_of_a_daemon_that_stands_by_says_so():
+    """The decision of the time when it led is gone."""
+    board = StatusBoard("1.2.3")
+    board.show(view_of(report_of(4.0)))
+    board.show(view_of(STANDBY))
+    told = json.loads(board.page().body)
+    (target,) = told["targets"]
+    assert told["leader"] is False
+    assert target["reason"] == "NotLeader"
+    assert not {"to", "bounds", "steps"} & target.keys()
+    board.forget("llm/ollama")
+    assert json.loads(board.page().body)["targets"] == []
 
 
 # --- a look beforehand --------------------------------------------------------------------------

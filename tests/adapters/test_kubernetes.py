@@ -23,11 +23,10 @@ from kubernetes.client import exceptions as client_exceptions
 from kubernetes.config import config_exception, incluster_config
 
 from autoscaler.adapters.kubernetes import (
-    RIGHTS,
     KubernetesChecks,
     KubernetesTarget,
+    LeaseChecks,
     OtherScaler,
-    Right,
     load_client,
 )
 from autoscaler.adapters.kubernetes.client import connect
@@ -310,17 +309,18 @@ def test_each_refusal_has_its_class(code, kind):
 
 
 WRONG = {
-    b"": "answer is not a V1Scale: Input should be a valid dictionary or instance of V1Scale",
-    b"null": "answer is NoneType, must be V1Scale",
+    b"": "answer is not JSON",
+    b"null": "answer is null, must be an object",
     b"{": "answer is not JSON",
     b"[" * 99_999: "answer is not JSON",
-    b"[]": "answer is not a V1Scale: Input should be a valid dictionary or instance of V1Scale",
+    b"[]": "answer is a list, must be an object",
     b"{}": "answer has 0 replicas, must have 3",
     b'{"spec": null}': "answer has 0 replicas, must have 3",
+    b'{"spec": [3]}': "answer has spec that is a list, must be an object",
     b'{"spec": {"replicas": 2}}': "answer has 2 replicas, must have 3",
-    b'{"spec": {"replicas": "x"}}': (
-        "answer is not a V1ScaleSpec: replicas: Input should be a valid integer"
-    ),
+    b'{"spec": {"replicas": "x"}}': "answer has replicas that is a text, must be a whole number",
+    b'{"spec": {"replicas": true}}': "answer has replicas that is bool, must be a whole number",
+    b'{"spec": {"replicas": 3.0}}': "answer has replicas that is float, must be a whole number",
     b"\xff\xfe": "answer is not text",
 }
 """Bodies that come with a 200, and what a write to 3 replicas makes of each."""
@@ -368,6 +368,18 @@ def test_a_refusal_that_is_no_status_is_told_by_its_reason():
     ):
         target_of(client).scale(2, 3)
     assert str(error.value) == "llm/ollama: cannot scale from 2 to 3: HTTP 502: Bad Gateway"
+
+
+def test_what_a_server_says_is_one_line_without_the_token():
+    """Also where it repeats the request, or tries to move the cursor of whoever reads the log."""
+    said = {"message": "no\n\x1b[2J\x00 Authorization: Bearer abc.DEF-123_456~7+/= \u2028 yes"}
+    with (
+        answering(401, json.dumps(said).encode()) as client,
+        pytest.raises(TargetWriteError) as error,
+    ):
+        target_of(client).scale(2, 3)
+    told = "HTTP 401: no ?[2J? Authorization: Bearer *** yes"
+    assert str(error.value) == f"llm/ollama: cannot scale from 2 to 3: {told}"
 
 
 def test_a_refused_connection_is_told():
@@ -704,34 +716,75 @@ def test_a_pod_connects_by_its_service_account_and_follows_its_token(tmp_path, m
 # --- what check asks ----------------------------------------------------------------------------
 
 
-def test_rights_are_complete_where_nothing_is_denied(checks):
-    """Nothing is missing."""
-    assert checks.missing_rights() == ()
+READING = ["get deployments.apps", "list pods"]
+SCALING = ["patch deployments/scale.apps", "patch pods", "create events"]
+EVERYTHING = [*READING, *SCALING, "delete pods"]
+
+
+@pytest.mark.parametrize(
+    ("does", "needs"),
+    [
+        ({"acts": False, "replaces": False}, READING),
+        ({"acts": False, "replaces": True}, READING),
+        ({"acts": True, "replaces": False}, [*READING, *SCALING]),
+        ({"acts": True, "replaces": True}, EVERYTHING),
+    ],
+)
+def test_the_rights_are_those_that_are_needed(checks, does, needs):
+    """In the words of a Role: a shadow needs none to write, and few need to delete."""
+    assert checks.rights(**does) == dict.fromkeys(needs, True)
 
 
 def test_missing_rights_are_told(kube, checks):
-    """Those that are denied, in the words of a role."""
+    """Those that are denied, beside those that are granted."""
     kube.cluster.deny("patch", "deployments", "scale")
-    kube.cluster.deny("list", "pods")
-    told = [str(right) for right in checks.missing_rights()]
-    assert told == ["list pods", "patch deployments/scale.apps"]
-    assert checks.missing_rights([Right(verb="patch", resource="pods")]) == ()
+    kube.cluster.deny("create", "events")
+    denied = {"patch deployments/scale.apps": False, "create events": False}
+    assert checks.rights(acts=True, replaces=True) == dict.fromkeys(EVERYTHING, True) | denied
+
+
+def test_the_rights_to_the_lease_are_told(kube, client):
+    """They are asked for by its name, but for its creation."""
+    lease = LeaseChecks(namespace=NS, deployment="autoscaler", client=client)
+    kube.cluster.deny("update", "leases")
+    assert lease.rights() == {
+        "create leases.coordination.k8s.io": True,
+        "get leases.coordination.k8s.io": True,
+        "update leases.coordination.k8s.io": False,
+    }
 
 
 def test_the_rights_are_all_that_a_target_needs(kube, target):
-    """With everything else denied, it reads and writes."""
-    granted = {(right.verb, right.resource, right.subresource) for right in RIGHTS}
-    for resource, subresource in (
-        ("deployments", ""),
-        ("deployments", "scale"),
-        ("pods", ""),
-        ("replicasets", ""),
-    ):
+    """With everything else denied, it reads, marks, scales, takes back and replaces."""
+    for resource in ("deployments", "deployments/scale", "pods", "replicasets"):
         for verb in ("get", "list", "watch", "patch", "update", "create", "delete"):
-            if (verb, resource, subresource) not in granted:
-                kube.cluster.deny(verb, resource, subresource)
-    assert target.read().current == 2
-    target.scale(2, 3)
+            group = "" if resource == "pods" else ".apps"
+            if f"{verb} {resource}{group}" not in EVERYTHING:
+                kube.cluster.deny(verb, *resource.split("/"))
+    first, second = (pod.name for pod in target.read().pods)
+    target.scale(2, 1, [first])
+    target.unmark([first])
+    target.replace(second)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "unknown"),
+    [
+        ({}, {}),
+        ({"ollama-autoscaler/paused": "scale-up", "other/paused": "maybe"}, {}),
+        ({"ollama-autoscaler/paused": "False"}, {}),
+        (
+            {"ollama-autoscaler/paused": "maybe\n" + 99 * "x"},
+            {"ollama-autoscaler/paused": "maybe?" + 54 * "x"},
+        ),
+        ({"ollama-autoscaler/pause": "true"}, {"ollama-autoscaler/pause": "true"}),
+    ],
+)
+def test_annotations_that_mean_nothing_are_told(checks, annotations, unknown):
+    """A value that nobody knows, and a key that is written wrong; in a line, and short."""
+    body = {"metadata": {"annotations": annotations}}
+    k.AppsV1Api(checks._client).patch_namespaced_deployment(NAME, NS, body)
+    assert checks.unknown_annotations() == unknown
 
 
 def test_other_scalers_are_found(kube, checks):

@@ -15,7 +15,7 @@ from typing import Self
 
 import prometheus_api_client.exceptions
 import pytest
-import requests.exceptions
+import urllib3.exceptions
 
 from autoscaler.adapters.prometheus import MEANINGS, PrometheusSource
 from autoscaler.decision.model import Missing, Sample, Samples
@@ -544,7 +544,7 @@ def foreign_errors() -> list[type[BaseException]]:
     """List the exceptions of the two libraries."""
     return [
         kind
-        for module in (requests.exceptions, prometheus_api_client.exceptions)
+        for module in (urllib3.exceptions, prometheus_api_client.exceptions)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, BaseException)
         and not issubclass(kind, Warning)

@@ -185,6 +185,12 @@ def gateway(instance: str, **proxies: int) -> Series:
     return found
 
 
+def full(instance: str) -> str:
+    """The place that the first request takes which finds no replica."""
+    name = SESSIONS.replace("backend", "server")
+    return series(name, proxy="ollama", server="full", instance=instance)
+
+
 @pytest.mark.parametrize(
     ("given", "depth"),
     [
@@ -193,8 +199,21 @@ def gateway(instance: str, **proxies: int) -> Series:
         pytest.param(
             {**gateway("a", ollama=5), **gateway("b", ollama=2)}, {"{}": 7}, id="two gateways"
         ),
+        pytest.param({**gateway("a", ollama=3), full("a"): "0x40"}, {"{}": 3}, id="none is held"),
         pytest.param(
-            dict.fromkeys(gateway("a", ollama=5), "5x10 stale"), {}, id="the scrape fails"
+            {
+                **gateway("a", ollama=3),
+                full("a"): "1x40",
+                **gateway("b", ollama=5),
+                full("b"): "1x40",
+            },
+            {"{}": 6},
+            id="each gateway holds some, one of them twice",
+        ),
+        pytest.param(
+            dict.fromkeys([*gateway("a", ollama=5), full("a")], "5x10 stale"),
+            {},
+            id="the scrape fails",
         ),
         pytest.param({}, {}, id="no gateway"),
     ],

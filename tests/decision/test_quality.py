@@ -348,6 +348,15 @@ def test_a_ratio_that_turns_nan_when_traffic_stops_does_not_pin_the_size_for_eve
     assert story.cycle(900, queue=0, cpu=late).decision.to == 1
 
 
+def test_where_the_ratio_is_the_only_metric_the_fallback_lets_the_size_go():
+    """The operator says what a time without a number means."""
+    fall = Fallback(behavior=FallbackBehavior.CURRENT_IF_LOWER, replicas=2)
+    story = Story(policy(metrics=(CPU,), fallback=fall), current=6)
+    nan = per_pod(dict.fromkeys("abcdef", math.nan))
+    assert story.cycle(0, cpu=nan).decision.to == 6
+    assert story.cycle(900, cpu=missing("NotANumber")).decision.to == 2
+
+
 def test_an_exporter_that_dies_under_load_shrinks_nothing():
     """What is left says that there is load, before and after the limit."""
     story = Story(BOTH, current=6)

@@ -1,7 +1,9 @@
 """Stabilization windows, told as stories."""
 
+from autoscaler.decision.model import Recommendation, ScalingState
+from autoscaler.decision.stabilize import resumed
 from autoscaler.decision.words import Reason, WriteResult
-from tests.decision.build import Story, missing, policy, seconds
+from tests.decision.build import Story, at, missing, policy, seconds
 
 
 def test_shrinking_waits_until_the_high_recommendations_have_left_the_window():
@@ -85,3 +87,14 @@ def test_windows_of_both_directions_work_on_the_same_memory():
     assert story.cycle(50, queue=1.6).decision.to == 10
     assert story.cycle(99, queue=1.6).decision.to == 10
     assert story.cycle(100, queue=1.6).decision.to == 2
+
+
+def test_unwatched_time_of_a_whole_window_begins_with_the_current_replicas():
+    """The first new number alone must not be the highest of a window that nobody watched."""
+    rules = policy(down_stabilization_window=seconds(300))
+    entry = Recommendation(at=at(0), replicas=2)
+    state = ScalingState(last_cycle=at(0), recommendations=(entry,))
+    later = resumed(rules, state, at(300), current=6)
+    assert later.recommendations == (entry, Recommendation(at=at(300), replicas=6))
+    assert resumed(rules, state, at(299), current=6) == state
+    assert resumed(rules, ScalingState(), at(0), current=6) == ScalingState()

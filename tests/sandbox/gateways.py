@@ -1,7 +1,6 @@
 """A real gateway in front of real replica processes, for tests."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,6 @@ from autoscaler.sandbox.kube import Container, PodRun, ProcessRuntime
 from autoscaler.sandbox.processes import free_port
 from autoscaler.sandbox.timescale import divide_gateway
 
-PROGRAM = os.environ.get("HAPROXY", "haproxy")
-"""Another binary can be tried: HAPROXY=/path/to/haproxy."""
 NAME = "ollama.llm.svc.cluster.local"
 REPLICA_SPEED = 40.0
 ANSWER = 931
@@ -45,10 +42,11 @@ class Rig:
                 await asyncio.sleep(0.02)
         return ip
 
-    async def chat(self, tokens: int = ANSWER, **headers: str) -> int:
+    async def chat(self, tokens: int = ANSWER, words: int = 1, **headers: str) -> int:
         """Ask a question and read the whole answer; answers the status."""
         url = f"{self.gateway.url}/api/chat"
-        async with self.session.post(url, json=question(tokens), headers=headers) as answer:
+        asked = question(tokens, words)
+        async with self.session.post(url, json=asked, headers=headers) as answer:
             await answer.read()
             return answer.status
 
@@ -78,7 +76,6 @@ async def rig(
         GatewaySettings(
             name="test",
             directory=directory,
-            program=PROGRAM,
             environment={
                 **divide_gateway(defaults(), speed),
                 "GATEWAY_DNS": dns.address,
@@ -107,10 +104,10 @@ async def rig(
             await runtime.close()
 
 
-def question(tokens: int) -> dict[str, object]:
+def question(tokens: int, words: int = 1) -> dict[str, object]:
     """Return a chat whose answer has that many tokens."""
     return {
         "model": "tinyllama:1.1b",
-        "messages": [{"role": "user", "content": "why"}],
+        "messages": [{"role": "user", "content": "why " * words}],
         "options": {"num_predict": tokens},
     }

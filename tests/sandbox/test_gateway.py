@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from autoscaler.sandbox.gateway import CONFIG, defaults, most_replicas, read_slots
+from autoscaler.sandbox.gateway import CONFIG, PROGRAM, defaults, most_replicas, read_slots
 from autoscaler.sandbox.timescale import divide_gateway
-from tests.sandbox.gateways import ANSWER, PROGRAM, question, rig
+from tests.sandbox.gateways import ANSWER, question, rig
 from tests.sandbox.replicas import until
 
 
@@ -80,9 +80,10 @@ async def test_unknown_path_is_denied(gateway):
 
 async def test_errors_are_json(gateway):
     """Without a replica, metadata is 503 in JSON, as Ollama's clients expect."""
-    async with gateway.session.get(f"{gateway.gateway.url}/api/tags") as answer:
-        assert (answer.status, answer.content_type) == (503, "application/json")
-        assert "error" in await answer.json()
+    for path in ("/api/ps", "/api/tags"):
+        async with gateway.session.get(gateway.gateway.url + path) as answer:
+            assert (answer.status, answer.content_type) == (503, "application/json")
+            assert "error" in await answer.json()
 
 
 @pytest.fixture
@@ -123,12 +124,114 @@ async def test_waiting_client_that_leaves_frees_its_place(tmp_path):
         assert await stack.chat(1) == 200
 
 
-async def test_request_is_held_until_a_replica_is_up(tmp_path):
-    """With no replica at all a request waits, and is served once there is one."""
+async def test_requests_are_held_until_a_replica_is_up(tmp_path):
+    """With no replica at all they wait in the queue, of any size, and whoever leaves is gone."""
     async with rig(tmp_path, replicas=0) as stack:
-        asked = asyncio.create_task(stack.chat(1))
+        asked = [asyncio.create_task(stack.chat(ANSWER // 4)) for _ in range(3)]
+        asked += [asyncio.create_task(stack.chat(1, words=40_000))]
+        await until_demand(stack, 4)
+        for number in (0, 1):  # the first of all, and one behind it
+            asked.pop(number).cancel()
+            await until_demand(stack, len(asked))
         stack.addresses.append(await stack.replica())
-        assert await asyncio.wait_for(asked, 5) == 200
+        assert await asyncio.wait_for(asyncio.gather(*asked), 10) == [200] * 2
+        await until_demand(stack, 0)
+
+
+async def test_a_held_request_counts_once(tmp_path):
+    """While it is held, while it is answered, and beside those that came after it."""
+    async with rig(tmp_path, replicas=0, replica_speed=10) as stack:
+        asked = [asyncio.create_task(stack.chat(ANSWER // 4)) for _ in range(2)]
+        await until_demand(stack, 2)
+        assert (await stack.slots(lambda _: True)).queued == 2
+        stack.addresses.append(await stack.replica())
+        slots = await stack.slots(lambda slots: slots.running == 1)
+        assert (await demand(stack), slots.queued) == (2, 1)
+        asked += [asyncio.create_task(stack.chat(ANSWER // 4))]
+        await until_demand(stack, 3)
+        seen = set()
+        while not all(one.done() for one in asked):
+            seen.add((await demand(stack), 3 - sum(one.done() for one in asked)))
+            await asyncio.sleep(0.01)
+        assert {counted - real for counted, real in seen} <= {0, -1, 1}  # they end between the two
+        assert await asyncio.gather(*asked) == [200] * 3
+
+
+async def test_requests_that_wait_when_the_last_replica_leaves_stay(tmp_path):
+    """The one that runs is finished, the others keep their places and are served by the next."""
+    async with rig(tmp_path, replicas=1, replica_speed=10) as stack:
+        asked = [asyncio.create_task(stack.chat(ANSWER // 2)) for _ in range(3)]
+        await stack.slots(lambda slots: (slots.running, slots.queued) == (1, 2))
+        stack.addresses.clear()
+        await stack.slots(lambda slots: slots.up == 0)
+        asked.append(asyncio.create_task(stack.chat(1)))
+        await until_demand(stack, 4)
+        await until_demand(stack, 3)
+        assert sum(one.done() for one in asked) == 1
+        stack.addresses.append(await stack.replica())
+        assert await asyncio.wait_for(asyncio.gather(*asked), 20) == [200] * 4
+
+
+async def test_background_tasks_are_held_one_at_a_time(tmp_path):
+    """Tasks of new chats wake no more replicas than one would; the person is still first."""
+    async with rig(tmp_path, replicas=0) as stack:
+        asked = [asyncio.create_task(stack.chat(1, **TASK)) for _ in range(3)]
+        await until_demand(stack, 1)
+        person = asyncio.create_task(stack.chat(ANSWER, **PERSON))
+        await until_demand(stack, 2)
+        stack.addresses.append(await stack.replica())
+        assert await person == 200
+        assert await asyncio.gather(*asked) == [200] * 3
+
+
+async def test_held_requests_come_to_an_end(tmp_path):
+    """As long as in a queue that does not move, and no longer; all get an error in JSON."""
+    async with rig(tmp_path, replicas=0, GATEWAY_QUEUE_TIMEOUT="500ms") as stack:
+        began = time.monotonic()
+        assert await asyncio.gather(*(stack.chat(1) for _ in range(3))) == [503] * 3
+        assert 0.4 < time.monotonic() - began < 3
+        await until_demand(stack, 0)
+
+
+async def test_lists_are_remembered_while_no_replica_is_up(tmp_path):
+    """A chat program still finds the models that it may ask for, as they last were."""
+    async with rig(tmp_path, replicas=1) as stack:
+        url = f"{stack.gateway.url}/api/tags"
+        for _ in range(2):
+            async with stack.session.get(url) as answer:
+                known = (answer.status, await answer.json())
+                assert {"Age", "Cache-Control"}.isdisjoint(answer.headers)
+        stack.addresses.clear()
+        await stack.slots(lambda slots: slots.up == 0)
+        for headers in ({}, {"Cache-Control": "no-cache", "Pragma": "no-cache"}):
+            async with stack.session.get(url, headers=headers) as answer:
+                assert (answer.status, await answer.json()) == known
+        assert await demand(stack) == 0
+
+
+async def test_lists_are_remembered_anew_each_time(tmp_path):
+    """What is told while no replica is up is what was true when the last one was."""
+    async with rig(tmp_path, replicas=1, speed=1) as stack:
+        url = f"{stack.gateway.url}/api/tags"
+        await (await stack.session.get(url)).read()
+        await asyncio.sleep(3.1)
+        await (await stack.session.get(url)).read()
+        stack.addresses.clear()
+        await stack.slots(lambda slots: slots.up == 0, within_s=2)
+        async with stack.session.get(url) as answer:
+            assert int(answer.headers["Age"]) < 3
+
+
+async def test_who_asks_for_an_unknown_list_may_start_a_replica(tmp_path):
+    """Where it is so configured, the request is held like any other, and answered."""
+    async with rig(tmp_path, replicas=0, GATEWAY_LISTS_WAKE="yes") as stack:
+        asked = asyncio.ensure_future(stack.session.get(f"{stack.gateway.url}/api/tags"))
+        await until_demand(stack, 1)
+        stack.addresses.append(await stack.replica())
+        async with await asyncio.wait_for(asked, 5) as answer:
+            assert (await answer.json())["models"]
+        async with stack.session.get(f"{stack.gateway.url}/api/ps") as answer:
+            assert answer.status == 200
 
 
 async def test_dead_replica_costs_no_further_request(tmp_path):
@@ -313,14 +416,13 @@ async def test_exporter_shows_what_the_queries_need(tmp_path):
     async with rig(tmp_path) as stack:
         asked = [asyncio.create_task(stack.chat()) for _ in range(3)]
         await stack.slots(lambda slots: slots.queued == 1)
-        url = f"http://{stack.gateway.stats_address}/metrics"
-        async with stack.session.get(f"{url}?scope=backend&scope=server&no-maint") as answer:
-            lines = (await answer.text()).splitlines()
+        lines = await exported(stack)
         await asyncio.gather(*asked)
         assert 'haproxy_backend_current_sessions{proxy="ollama"} 3' in lines
         assert 'haproxy_backend_current_queue{proxy="ollama"} 1' in lines
+        assert 'haproxy_server_current_sessions{proxy="ollama",server="full"} 0' in lines
         servers = [line for line in lines if line.startswith("haproxy_server_current_sessions")]
-        assert len([line for line in servers if 'proxy="ollama"' in line]) == 2
+        assert len([line for line in servers if 'proxy="ollama",server="ollama' in line]) == 2
 
 
 async def test_gateway_dies_with_the_process_that_started_it(tmp_path):
@@ -358,6 +460,29 @@ def test_csv_of_the_statistics_is_read():
     slots = read_slots(text)
     assert (slots.queued, slots.running, slots.up) == (4, 3, 2)
     assert slots.by_address == {"127.77.0.1:11434": 1, "127.77.0.2:11434": 1}
+
+
+async def exported(stack):
+    """Return the lines of the metrics page, as Prometheus asks for it."""
+    url = f"http://{stack.gateway.stats_address}/metrics"
+    async with stack.session.get(f"{url}?scope=backend&scope=server&no-maint") as answer:
+        return (await answer.text()).splitlines()
+
+
+async def demand(stack):
+    """Return the requests in the system, as the shipped query counts them."""
+    values = dict(line.rsplit(" ", 1) for line in await exported(stack) if line[0] != "#")
+    sessions = values['haproxy_backend_current_sessions{proxy="ollama"}']
+    return int(sessions) - int(
+        values['haproxy_server_current_sessions{proxy="ollama",server="full"}']
+    )
+
+
+async def until_demand(stack, wanted):
+    """Wait until there are so many requests in the system."""
+    async with asyncio.timeout(5):
+        while await demand(stack) != wanted:  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.01)
 
 
 async def served_by(stack, chat):

@@ -286,6 +286,40 @@ def test_a_deleted_pod_is_replaced(api, kube):
     assert name not in {pod.name for pod in kube.cluster.pods(NS, "ollama") if pod.serves}
 
 
+@pytest.mark.parametrize("cost", ["much", "+5", "007", "", "2147483648", "1.5"])
+def test_a_cost_of_deletion_is_a_number(api, cost):
+    """As a real server insists."""
+    core = k.CoreV1Api(api)
+    name = core.list_namespaced_pod(NS).items[0].metadata.name
+    body = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": cost}}}
+    with pytest.raises(ApiException) as refusal:
+        core.patch_namespaced_pod(name, NS, body)
+    assert refusal.value.status == 422
+    assert "must be a 32bit integer" in status_of(refusal)["message"]
+
+
+@pytest.mark.parametrize("key", ["uid", "resource_version"])
+def test_a_pod_is_deleted_if_it_is_the_one_that_is_meant(api, key):
+    """By its uid or its version; otherwise it is 409, and nothing happens."""
+    core = k.CoreV1Api(api)
+    pod = core.list_namespaced_pod(NS).items[0].metadata
+
+    def delete(value):
+        same = k.V1Preconditions(**{key: value})
+        return core.delete_namespaced_pod(
+            pod.name,
+            NS,
+            body=k.V1DeleteOptions(preconditions=same, propagation_policy="Foreground"),
+        )
+
+    with pytest.raises(ApiException) as refusal:
+        delete("other")
+    assert (refusal.value.status, status_of(refusal)["reason"]) == (409, "Conflict")
+    assert "in the precondition (other) does not match" in status_of(refusal)["message"]
+    assert core.read_namespaced_pod(pod.name, NS).metadata.deletion_timestamp is None
+    assert delete(getattr(pod, key)).metadata.deletion_timestamp is not None
+
+
 def test_events_are_created_and_listed(api):
     """A generated name is filled in."""
     about = k.V1ObjectReference(kind="Deployment", name="ollama", namespace=NS)
@@ -300,6 +334,38 @@ def test_events_are_created_and_listed(api):
     listed = k.CoreV1Api(api).list_namespaced_event(NS, field_selector="involvedObject.name=ollama")
     assert [event.reason for event in listed.items] == ["AboveTarget"]
     assert listed.items[0].metadata.name.startswith("ollama.")
+
+
+def test_an_event_is_counted_by_a_patch(api):
+    """As the client of Kubernetes' own controllers does it."""
+    core = k.CoreV1Api(api)
+    about = k.V1ObjectReference(kind="Deployment", name="ollama", namespace=NS)
+    body = k.CoreV1Event(metadata=k.V1ObjectMeta(name="one"), involved_object=about, count=1)
+    core.create_namespaced_event(NS, body)
+    core.patch_namespaced_event("one", NS, {"count": 2})
+    assert core.read_namespaced_event("one", NS).count == 2
+
+
+@pytest.mark.parametrize("namespace", ["other", None])
+def test_an_event_stands_beside_its_object(api, namespace):
+    """In any other namespace it is refused."""
+    about = k.V1ObjectReference(kind="Deployment", name="ollama", namespace=namespace)
+    body = k.CoreV1Event(metadata=k.V1ObjectMeta(name="one"), involved_object=about)
+    with pytest.raises(ApiException) as refusal:
+        k.CoreV1Api(api).create_namespaced_event(NS, body)
+    assert refusal.value.status == 422
+    assert status_of(refusal)["details"]["causes"][0]["field"] == "involvedObject.namespace"
+
+
+def test_a_lease_is_not_replaced_blindly(api):
+    """Whoever replaces it says which one it has read."""
+    leases = k.CoordinationV1Api(api)
+    body = k.V1Lease(metadata=k.V1ObjectMeta(name="autoscaler"), spec=k.V1LeaseSpec())
+    leases.create_namespaced_lease(NS, body)
+    with pytest.raises(ApiException) as refusal:
+        leases.replace_namespaced_lease("autoscaler", NS, body)
+    assert refusal.value.status == 422
+    assert "must be specified for an update" in status_of(refusal)["message"]
 
 
 def test_a_lease_is_held_by_one(api):
@@ -395,6 +461,18 @@ def test_every_write_is_audited(api, kube):
     (entry,) = kube.cluster.audit
     assert (entry.who, entry.verb, entry.code, entry.body) == ("tester", "patch", 422, patch)
     assert entry.path == f"/apis/apps/v1/namespaces/{NS}/deployments/ollama/scale"
+
+
+def test_the_audit_tells_whose_token_it_was(kube):
+    """Two that write under one name are told apart by it; here a token is a name."""
+    for user in ("daemon-a", "daemon-b"):
+        one = config.new_client_from_config(str(kube.cluster.kubeconfig_path))
+        one.configuration.api_key["BearerToken"] = f"Bearer {user}"
+        patch_scale(one, {"spec": {"replicas": 3}}, field_manager="tester")
+    assert [(entry.who, entry.user) for entry in kube.cluster.audit] == [
+        ("tester", "daemon-a"),
+        ("tester", "daemon-b"),
+    ]
 
 
 def test_every_access_is_noted_in_the_words_of_a_role(api, kube):

@@ -8,7 +8,10 @@ import pytest
 
 from autoscaler.sandbox.kube import Cluster, PodTemplate
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
+from autoscaler.sandbox.kube.store import find
+from autoscaler.sandbox.kube.template import NO_IMAGE
 from autoscaler.sandbox.kube.victims import DELETION_COST
+from autoscaler.sandbox.processes import SandboxError
 from tests.sandbox.kube_cluster import QUICK, SPEED, FakeRuntime
 
 NS, NAME = "llm", "ollama"
@@ -292,3 +295,47 @@ async def test_names_are_the_same_for_the_same_seed(tmp_path):
         names.append(sorted(pod.name for pod in pods(cluster)))
         await cluster.stop()
     assert names[0] == names[1]
+
+
+def waiting(cluster) -> set[str | None]:
+    """Return why containers wait."""
+    return {
+        find(status, "state", "waiting", "reason")
+        for pod in cluster.store.select(PODS, NS)
+        for status in find(pod, "status", "containerStatuses") or []
+    }
+
+
+async def test_an_image_that_is_nowhere_keeps_its_pod_pending(cluster):
+    """The kubelet says so, first in one word and then in another, until the pod is deleted."""
+    seen = []
+    cluster.on_change(lambda: seen.extend(waiting(cluster)))
+    template = PodTemplate(image=NO_IMAGE)
+    await cluster.create_deployment(NS, NAME, 1, template)
+    await until(cluster, lambda: waiting(cluster) == {"ImagePullBackOff"})
+    assert "ErrImagePull" in seen
+    (pod,) = pods(cluster)
+    assert (pod.phase, pod.ready) == ("Pending", False)
+    cluster.scale(NS, NAME, 0)
+    await until(cluster, lambda: not pods(cluster))
+
+
+async def test_a_container_that_cannot_be_started_is_told_apart(cluster, runtime, monkeypatch):
+    """It never ran, so it did not crash."""
+
+    async def refuses(pod):
+        raise SandboxError("no")
+
+    monkeypatch.setattr(runtime, "start", refuses)
+    await cluster.create_deployment(NS, NAME, 1, QUICK)
+    await until(cluster, lambda: waiting(cluster) == {"RunContainerError"})
+
+
+async def test_a_container_that_crashes_again_waits(cluster, runtime):
+    """Each time longer, in the word of the kubelet."""
+    await deploy(cluster, 1)
+    (pod,) = pods(cluster)
+    cluster.kill_pod(NS, pod.name)
+    await until(cluster, lambda: len(runtime.of(pod.name)) == 2 and waiting(cluster) == {None})
+    cluster.kill_pod(NS, pod.name)
+    await until(cluster, lambda: waiting(cluster) == {"CrashLoopBackOff"})

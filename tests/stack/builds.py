@@ -30,9 +30,21 @@ class Combination(NamedTuple):
 COMBINATIONS = {
     "minikube, openai": Combination("minikube", ("openai",)),
     "minikube, ingress": Combination("minikube", ("ingress",)),
+    "minikube, scale-to-zero": Combination("minikube", ("scale-to-zero",)),
     "minikube, models-on-host": Combination("minikube", ("models-on-host",)),
+    "minikube, restart-stuck": Combination("minikube", ("restart-stuck",)),
     "minikube, all": Combination(
-        "minikube", ("openai", "gpu-nvidia", "ingress", "gateway-api", "api-key", "models-on-host")
+        "minikube",
+        (
+            "openai",
+            "gpu-nvidia",
+            "ingress",
+            "gateway-api",
+            "api-key",
+            "models-on-host",
+            "scale-to-zero",
+            "restart-stuck",
+        ),
     ),
     "cluster, gateway-api": Combination("cluster", ("gateway-api",)),
     "cluster, gpu-nvidia, api-key": Combination("cluster", ("gpu-nvidia", "api-key")),

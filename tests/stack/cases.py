@@ -6,23 +6,27 @@ from tests.stack.rules import (
     B,
     answers,
     autoscaler,
-    conflict,
     deployment,
     disk,
+    each_autoscaler,
     ended,
     failures,
     fires,
+    given_back,
     hung,
     lately,
     machine,
     memory,
+    paused,
     periods,
     quality,
+    reason,
     replicas,
     restarts,
     rising,
     silent,
     slots,
+    slowly,
     steady,
     up,
     volume,
@@ -35,6 +39,11 @@ IDLE, BUSY = rising(0.03 * 30), rising(0.7 * 30)
 AT_MAXIMUM = autoscaler(desired_replicas=steady(6), max_replicas=steady(6))
 BELOW_MAXIMUM = autoscaler(desired_replicas=steady(4), max_replicas=steady(6))
 NO_REPLICA = {'haproxy_backend_active_servers{proxy="ollama"}': steady(0)}
+ASLEEP = (
+    NO_REPLICA | deployment("ollama", steady(0), steady(0)) | autoscaler(min_replicas=steady(0))
+)
+ASKED = 'haproxy_backend_current_sessions{proxy="ollama"}'
+HANGS = replicas(a=BUSY, b=IDLE) | slots(steady(1), steady(1))
 WHO = {"target": "llm/ollama"}
 # Tests begin at second 0, so this is the time of a decision in each cycle.
 DECIDING = rising(30)
@@ -51,6 +60,27 @@ CASES = (
         NO_REPLICA | deployment("ollama", steady(0), steady(0)),
     ),
     silent(
+        "NoReplicaUp",
+        "switched off by a person, and somebody asks",
+        NO_REPLICA
+        | deployment("ollama", steady(0), steady(0))
+        | autoscaler(min_replicas=steady(2))
+        | {ASKED: steady(1)},
+    ),
+    silent("NoReplicaUp", "asleep", ASLEEP | {ASKED: steady(0)}),
+    silent("NoReplicaUp", "just asked", ASLEEP | {ASKED: lately(0, 1, 1)}),
+    silent(
+        "NoReplicaUp",
+        "woken up",
+        ASLEEP | deployment("ollama", lately(0, 1, 2), steady(0)) | {ASKED: lately(0, 1, 2.5)},
+    ),
+    fires("NoReplicaUp", "it does not wake up", ASLEEP | {ASKED: steady(2)}),
+    fires(
+        "NoReplicaUp",
+        "woken up, and no replica comes",
+        ASLEEP | deployment("ollama", lately(0, 1, 6), steady(0)) | {ASKED: lately(0, 1, 6)},
+    ),
+    silent(
         "NoReplicaUp", "they start", {'haproxy_backend_active_servers{proxy="ollama"}': "1x55 0x4"}
     ),
     silent("NoReplicaUp", "one is up", {'haproxy_backend_active_servers{proxy="ollama"}': "1x60"}),
@@ -63,10 +93,16 @@ CASES = (
     silent("QueueNotDraining", "at the maximum", waiting(steady(2)) | AT_MAXIMUM),
     silent("QueueNotDraining", "empty now and then", waiting("2x50 0 2x9") | BELOW_MAXIMUM),
     silent("QueueNotDraining", "a burst", waiting(lately(0, 5, 12)) | BELOW_MAXIMUM),
+    fires("ReplicaStuck", "two requests, one works", HANGS),
     fires(
         "ReplicaStuck",
-        "two requests, one works",
-        replicas(a=BUSY, b=IDLE) | slots(steady(1), steady(1)),
+        "the autoscaler sees nothing of it",
+        HANGS | autoscaler(stuck_replicas=steady(0)),
+    ),
+    silent(
+        "ReplicaStuck",
+        "the autoscaler tells which",
+        HANGS | autoscaler(stuck_replicas=lately(0, 1, 8)),
     ),
     silent("ReplicaStuck", "both work", replicas(a=BUSY, b=BUSY) | slots(steady(1), steady(1))),
     silent(
@@ -184,7 +220,57 @@ CASES = (
     silent("VolumeFilling", "15 % left", volume(steady(15))),
     silent("VolumeFilling", "for a short time", volume(lately(50, 5, 10))),
     fires("AutoscalerDown", "it is not found", {}),
+    fires("AutoscalerDown", "neither of two answers", up("autoscaler", steady(0), "b")),
     silent("AutoscalerDown", "a restart", up("autoscaler", lately(1, 0, 3))),
+    silent(
+        "AutoscalerDown",
+        "one of two is gone",
+        up("autoscaler", steady(0), "a") | up("autoscaler", steady(1), "b"),
+    ),
+    fires(
+        "AutoscalerNoLeader",
+        "both stand by",
+        each_autoscaler("leader", lately(1, 0, 6), steady(0)),
+    ),
+    silent("AutoscalerNoLeader", "one leads", each_autoscaler("leader", steady(0), steady(1))),
+    silent(
+        "AutoscalerNoLeader",
+        "the other takes over",
+        each_autoscaler("leader", "1x30 stale", "0x40 1x19"),
+    ),
+    silent("AutoscalerNoLeader", "there is no election", up("autoscaler", steady(1))),
+    fires(
+        "AutoscalerTwoLeaders",
+        "no lease is shared",
+        each_autoscaler("shadow", steady(0), steady(0), of=TARGET),
+        **WHO,
+    ),
+    silent(
+        "AutoscalerTwoLeaders",
+        "one only watches",
+        each_autoscaler("shadow", steady(0), steady(1), of=TARGET),
+    ),
+    silent(
+        "AutoscalerTwoLeaders",
+        "one takes over from the other",
+        each_autoscaler("shadow", "0x58 stale", "_x57 0x2", of=TARGET),
+    ),
+    silent(
+        "AutoscalerTwoLeaders",
+        "each has a target of its own",
+        each_autoscaler("shadow", steady(0), of='target="llm/other"')
+        | autoscaler(shadow=steady(0)),
+    ),
+    fires(
+        "AutoscalerConfigRefused",
+        "by one of two",
+        each_autoscaler("config_reload_success", lately(1, 0, 3), steady(1)),
+    ),
+    silent(
+        "AutoscalerConfigRefused",
+        "corrected",
+        each_autoscaler("config_reload_success", "1x20 0x20 1x18", steady(1)),
+    ),
     fires(
         "AutoscalerStalled",
         "it hangs",
@@ -212,6 +298,14 @@ CASES = (
         autoscaler(consecutive_failures=rising(6), last_decision_timestamp_seconds=DECIDING),
     ),
     silent("AutoscalerStalled", "it works", autoscaler(last_decision_timestamp_seconds=DECIDING)),
+    silent(
+        "AutoscalerStalled",
+        "another one leads now",
+        each_autoscaler(
+            "last_decision_timestamp_seconds", "0+30x30 stale", "_x30 900+30x29", of=TARGET
+        )
+        | each_autoscaler("consecutive_failures", "0x30 stale", "_x30 0x29", of=TARGET),
+    ),
     fires(
         "AutoscalerCannotWrite",
         "each cycle fails",
@@ -233,8 +327,14 @@ CASES = (
         "it cannot read either",
         autoscaler(consecutive_failures=rising(6, 1)),
     ),
-    fires("AutoscalerConflict", "a rival", conflict(steady(1)), reason="Conflict", **WHO),
-    silent("AutoscalerConflict", "one change by hand", conflict(lately(0, 1, 10))),
+    fires("AutoscalerConflict", "a rival", reason("Conflict", steady(1)), **WHO),
+    silent("AutoscalerConflict", "one change by hand", reason("Conflict", lately(0, 1, 10))),
+    slowly(
+        fires("AutoscalerPausedLong", "both directions", paused(steady(1), steady(1)), **WHO),
+    ),
+    slowly(fires("AutoscalerPausedLong", "one", paused(steady(0), "0x8 1x51"), **WHO)),
+    slowly(silent("AutoscalerPausedLong", "three hours", paused("0x23 1x36", "0x23 1x36"))),
+    slowly(silent("AutoscalerPausedLong", "never", paused(steady(0), steady(0)))),
     fires(
         "AutoscalerMetricMissing",
         "no answer",
@@ -256,6 +356,37 @@ CASES = (
     ),
     silent("AutoscalerMetricMissing", "fresh", quality(Fresh=steady(1), Empty=steady(0))),
     silent("AutoscalerMetricMissing", "a restart of Prometheus", quality(Fresh=lately(1, 0, 5))),
+    fires("AutoscalerFallback", "no metric any more", reason("HoldExpired", steady(1)), **WHO),
+    silent("AutoscalerFallback", "it holds", reason("HoldExpired", steady(0))),
+    fires(
+        "AutoscalerChoosesBlindly",
+        "twice",
+        autoscaler(blind_shrinks_total="0x20 1x20 2x19"),
+        **WHO,
+    ),
+    silent("AutoscalerChoosesBlindly", "once", autoscaler(blind_shrinks_total="0x20 1x40")),
+    slowly(
+        silent("AutoscalerChoosesBlindly", "long ago", autoscaler(blind_shrinks_total="0x10 3x50")),
+    ),
+    fires("AutoscalerGivesBack", "twice", given_back("0x10 1x20 2x29"), **WHO),
+    silent("AutoscalerGivesBack", "once", given_back("0x20 1x40")),
+    fires(
+        "AutoscalerReplicaStuck",
+        "it stays so",
+        autoscaler(stuck_replicas=lately(0, 1, 6)),
+        **WHO,
+    ),
+    fires(
+        "AutoscalerReplicaStuck",
+        "it is replaced and hangs again",
+        autoscaler(stuck_replicas=steady(0), replaced_replicas_total="0x10 1x10 2x10 3x29"),
+        **WHO,
+    ),
+    silent(
+        "AutoscalerReplicaStuck",
+        "it is replaced",
+        autoscaler(stuck_replicas="0x30 1x4 0x25", replaced_replicas_total="0x34 1x25"),
+    ),
     fires("AutoscalerAtMaximum", "one waits", waiting(steady(1)) | AT_MAXIMUM, **WHO),
     silent("AutoscalerAtMaximum", "a burst", waiting(lately(0, 3, 17)) | AT_MAXIMUM),
     silent("AutoscalerAtMaximum", "nobody waits", waiting(steady(0)) | AT_MAXIMUM),

@@ -1,10 +1,11 @@
 """The rules that ship, and what a case of an alert is made of: values, and series of the stack.
 
-A case gives series, one value each half minute, and is judged after 30 minutes.
+A case gives series, one value each half minute, and is judged after 30 minutes; a slow one gives a
+value each five minutes, and is judged after five hours.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -41,6 +42,8 @@ class Case:
     given: Given
     fires: Mapping[str, str] | None
     """The alert's labels but for name and severity; None: it keeps silent."""
+    interval: str = INTERVAL
+    at: str = AT
 
 
 def fires(alert: str, when: str, given: Given, **labels: str) -> Case:
@@ -51,6 +54,11 @@ def fires(alert: str, when: str, given: Given, **labels: str) -> Case:
 def silent(alert: str, when: str, given: Given) -> Case:
     """Say that the alert keeps silent."""
     return Case(alert=alert, when=when, given=given, fires=None)
+
+
+def slowly(case: Case) -> Case:
+    """Let five minutes pass from each value to the next."""
+    return replace(case, interval="5m", at="5h")
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -187,15 +195,35 @@ def autoscaler(**values: str) -> Given:
     return {f"autoscaler_{name}{{{TARGET}}}": value for name, value in values.items()}
 
 
+def each_autoscaler(name: str, *values: str, of: str = "") -> Given:
+    """Say what each of several autoscalers tells, of itself or of a target."""
+    return {
+        f'autoscaler_{name}{{instance="{number}"{of and ", "}{of}}}': value
+        for number, value in enumerate(values)
+    }
+
+
+def paused(up: str, down: str) -> Given:
+    """Say whether each direction is paused."""
+    series = f'autoscaler_paused{{{TARGET}, direction="%s"}}'
+    return {series % "up": up, series % "down": down}
+
+
 def quality(**values: str) -> Given:
     """Say whether a metric is in each of these states."""
     series = f'autoscaler_metric_quality{{{TARGET}, metric="queue_depth", quality="%s"}}'
     return {series % state: value for state, value in values.items()}
 
 
-def conflict(value: str) -> Given:
-    """Say whether a conflict was the reason of the last decision."""
-    return {f'autoscaler_decision_reason{{{TARGET}, reason="Conflict"}}': value}
+def reason(name: str, value: str) -> Given:
+    """Say whether this was the reason of the last decision."""
+    return {f'autoscaler_decision_reason{{{TARGET}, reason="{name}"}}': value}
+
+
+def given_back(value: str) -> Given:
+    """Count how often replicas were given back."""
+    labels = f'{TARGET}, outcome="scaled", reason="GivenBack"'
+    return {f"autoscaler_cycles_total{{{labels}}}": value}
 
 
 def failures(group: str, value: str) -> Given:

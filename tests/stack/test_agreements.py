@@ -9,8 +9,7 @@ import sys
 import pytest
 import yaml
 
-from autoscaler.sandbox.gateway import CONFIG, defaults
-from tests.sandbox.gateways import PROGRAM
+from autoscaler.sandbox.gateway import CONFIG, PROGRAM, defaults
 from tests.stack import builds
 
 STACKS = [
@@ -55,7 +54,9 @@ def gateway(objects) -> dict[str, str]:
 # --- the autoscaler -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("whole", [*builds.overlays(), "cluster, prometheus-operator"])
+@pytest.mark.parametrize(
+    "whole", [*builds.overlays(), "cluster, prometheus-operator", "minikube, scale-to-zero"]
+)
 def test_the_daemon_takes_its_configuration(whole, tmp_path):
     """`autoscaler check` finds nothing in the built file, in the environment of the built pod."""
     objects = builds.built(whole)
@@ -87,10 +88,22 @@ def test_the_number_of_replicas_is_the_autoscalers(stack):
     assert "replicas" not in builds.one(stack, "Deployment", "ollama")["spec"]
 
 
-def test_there_is_one_autoscaler_at_a_time(stack):
-    """Two would take each other's writes for a stranger's."""
+def test_zero_replicas_are_another_lower_bound_and_nothing_else():
+    """The component changes one number of the policy, whatever else stands there."""
+    zero = policy(builds.built("minikube, scale-to-zero"))
+    shipped = policy(builds.built("deploy/overlays/minikube"))
+    assert zero["targets"][0].pop("min_replicas") == 0
+    assert shipped["targets"][0].pop("min_replicas") > 0
+    assert zero == shipped
+
+
+def test_two_autoscalers_agree_on_who_acts(stack):
+    """Only one runs at a time, or all of them contend for a Lease; then one survives a drain."""
     spec = builds.one(stack, "Deployment", "autoscaler")["spec"]
-    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    alone = (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert alone or policy(stack)["leadership"]["enabled"]
+    budgets = [budget["metadata"]["name"] for budget in builds.of(stack, "PodDisruptionBudget")]
+    assert alone == ("autoscaler" not in budgets)
 
 
 # --- the gateway and the replicas ---------------------------------------------------------------
@@ -101,7 +114,7 @@ def test_the_gateway_is_the_one_that_the_sandbox_runs(stack):
     built = text(stack, "gateway-config", "haproxy.cfg")
     assert built.encode() == CONFIG.read_bytes()
     told = environment(container_of(stack, "gateway", "haproxy"))
-    assert set(told) <= {"GATEWAY_DNS", "GATEWAY_REPLICAS_NAME"}
+    assert set(told) <= {"GATEWAY_DNS", "GATEWAY_REPLICAS_NAME", "GATEWAY_LISTS_WAKE"}
 
 
 def test_haproxy_takes_the_built_configuration(stack, tmp_path):

@@ -5,6 +5,8 @@ import re
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
+from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.adapters.cycle_view import STAGES
-from autoscaler.adapters.telemetry import QUALITIES, Metrics
+from autoscaler.adapters.gauges import QUALITIES
+from autoscaler.adapters.telemetry import Metrics
+from autoscaler.decision.model import Schedule
 from autoscaler.decision.words import Reason, Stage
-from tests.cycles import report_of
+from tests.adapters.seen import pods, seen
+from tests.cycles import POLICY
 from tests.stack.boards import BOARDS, FILES, Json, expressions, panels, queried, targets
 from tests.stack.builds import TOOLS, tool
 
@@ -333,12 +338,22 @@ def test_links_of_panels_resolve(board):
 # --- the daemon's words ---------------------------------------------------------------------------
 
 
+POLICY_WITH_ALL = replace(
+    POLICY,
+    min_replicas=0,
+    stuck_after=timedelta(minutes=5),
+    schedules=(Schedule(name="night", start="0 22 * * *", end="0 6 * * *", max_replicas=1),),
+)
+
+
 @pytest.fixture(scope="module")
 def page():
     """Return the names of all samples on a real /metrics page, after one cycle."""
     metrics = Metrics("1")
     metrics.expect("llm/ollama")
-    metrics.report(report_of(4.0))
+    metrics.leading(True)
+    # Nothing to do, though a replica is there: so it is idle.
+    metrics.show(seen(0.0, policy=POLICY_WITH_ALL, current=1, ready=1, pods=pods(0)))
     _, text = metrics.page()
     families = text_string_to_metric_families(text.decode())
     return {sample.name for family in families for sample in family.samples}
@@ -359,7 +374,9 @@ def test_each_rule_has_its_bar():
         for target in panel["targets"]
         if (stage := re.search(r'stage="(\w+)"', target["expr"]))
     ]
-    assert shown == [stage for stage in STAGES if stage != Stage.SWITCH]
+    assert shown == list(STAGES)
+    only_told = {Stage.STUCK, Stage.VICTIMS}
+    assert set(Stage) - set(STAGES) == only_told
 
 
 def test_each_quality_has_its_colour():

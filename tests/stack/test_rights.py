@@ -1,12 +1,14 @@
 """The autoscaler's rights in a cluster: what a running daemon was seen to use, and no more."""
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from autoscaler.adapters.kubernetes import KubernetesTarget, load_client
 from autoscaler.sandbox.kube import Access
 from tests.sandbox.kube_cluster import ClusterThread
 from tests.stack import builds
@@ -26,41 +28,78 @@ def configuration() -> str:
         {"name": "queue_depth", "query": "vector(1)", "type": "total", "target": 0.8}
     ]
     target["scale_down"] |= {"stabilization_window": "0s", "cooldown": "0s"}
-    http = {"host": "127.0.0.1", "port": 0}
-    return yaml.safe_dump(settings | {"interval": "100ms", "http": http, "log": {"format": "json"}})
+    return yaml.safe_dump(
+        settings
+        | {
+            "interval": "100ms",
+            "http": {"host": "127.0.0.1", "port": 0},
+            "gateway": {"stats_url": ""},
+            "kubernetes": {"timeout": "1s"},
+            "leadership": {"duration": "3s"},
+            "log": {"format": "json"},
+        }
+    )
+
+
+def scaled(daemon, up):
+    """Wait for a cycle that has moved the number up, or down."""
+    daemon.wait_event("cycle", lambda e: e["outcome"] == "scaled" and (e["from"] < e["to"]) is up)
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory):
-    """Run the daemon until it has held, grown, shrunk and been outdone; return what it accessed."""
+def run(tmp_path_factory):
+    """Run the daemon until it has led, held, grown, shrunk, failed to and been outdone.
+
+    Then let a stuck pod be replaced, and return the cluster: what was accessed, before that and
+    by that, and what was written.
+    """
     folder = tmp_path_factory.mktemp("rights")
     with ExitStack() as ending:
         world = World(folder)
         ending.callback(world.stop)
         kube = ending.enter_context(closing(ClusterThread(folder)))
+        cluster = kube.cluster
         kube.deploy()
-        kube.cluster.accesses.clear()
+        cluster.accesses.clear()
         seen = SimpleNamespace(
             folder=folder,
             prometheus_url=world.prometheus_url,
-            kubeconfig=kube.cluster.kubeconfig_path,
+            kubeconfig=cluster.kubeconfig_path,
         )
         daemon = ending.enter_context(closing(DaemonProcess(seen, configuration=configuration())))
-        daemon.wait_cycles(2)
+        daemon.wait_event("cycle", lambda event: event["outcome"] == "held")
         world.load = MUCH
-        daemon.wait_event("cycle", lambda event: event["outcome"] == "scaled")
+        scaled(daemon, up=True)
+        cluster.deny("patch", "deployments", "scale")
         world.load = LITTLE
-        daemon.wait_event("cycle", lambda e: e["outcome"] == "scaled" and e["from"] > e["to"])
-        kube.call(lambda: kube.cluster.scale("llm", "ollama", 6))
-        daemon.wait_event("cycle", lambda event: event["reason"] == "Conflict")
+        daemon.wait_event("cycle", lambda event: event["outcome"] == "failed")
+        cluster.allow("patch", "deployments", "scale")
+        scaled(daemon, up=False)
+        kube.call(lambda: cluster.scale("llm", "ollama", 6))
+        daemon.wait_event("cycle", lambda event: event.get("reason") == "Conflict")
         assert daemon.stop() == 0
-        return frozenset(kube.cluster.accesses)
+        used = frozenset(cluster.accesses)
+
+        cluster.accesses.clear()
+        client = load_client(str(cluster.kubeconfig_path))
+        target = KubernetesTarget(namespace="llm", deployment="ollama", client=client)
+        target.replace(target.read().pods[0].name)
+        return SimpleNamespace(
+            used=used, replacing=frozenset(cluster.accesses), audit=tuple(cluster.audit)
+        )
 
 
-@pytest.fixture(params=builds.wholes())
-def objects(request):
-    """Build an overlay or a combination."""
-    return builds.built(request.param)
+def needed(run, whole, objects) -> frozenset[Access]:
+    """Return what the run has used, in the words of the Roles of these objects.
+
+    Pods have names that no rule can know; the Lease is in the daemon's own namespace; stuck pods
+    are replaced where somebody wants it.
+    """
+    home = builds.pods_of(objects, "autoscaler").namespace
+    told = {"pods": {"name": ""}, "leases": {"namespace": home}}
+    chosen = builds.COMBINATIONS[whole].components if whole in builds.COMBINATIONS else ()
+    seen = run.used | run.replacing if "restart-stuck" in chosen else run.used
+    return frozenset(replace(access, **told.get(access.resource, {})) for access in seen)
 
 
 def granted(objects) -> frozenset[Access]:
@@ -87,27 +126,57 @@ def granted(objects) -> frozenset[Access]:
     )
 
 
-def test_every_access_is_granted(used, objects):
+@pytest.mark.parametrize("whole", builds.wholes())
+def test_every_access_is_granted(run, whole):
     """A right that is missing would show itself at the first cycle that needs it."""
-    assert used - granted(objects) == set()
+    objects = builds.built(whole)
+    assert needed(run, whole, objects) - granted(objects) == set()
 
 
-def test_every_right_is_used(used, objects):
+@pytest.mark.parametrize("whole", builds.wholes())
+def test_every_right_is_used(run, whole):
     """Each verb on each resource and each name that a rule gives was seen in the recorded run."""
-    assert granted(objects) - used == set()
+    objects = builds.built(whole)
+    assert granted(objects) - needed(run, whole, objects) == set()
 
 
-def test_the_run_did_all_that_the_daemon_does(used):
-    """It read the Deployment and its pods, and wrote."""
-    assert {access.verb for access in used} == {"get", "list", "patch"}
+def test_the_run_did_all_that_the_daemon_does(run):
+    """It read, scaled, marked victims, took marks back, told of it, and held the Lease."""
+    assert {(access.verb, access.resource) for access in run.used} == {
+        ("get", "deployments"),
+        ("list", "pods"),
+        ("patch", "deployments/scale"),
+        ("patch", "pods"),
+        ("create", "events"),
+        ("create", "leases"),
+        ("get", "leases"),
+        ("update", "leases"),
+    }
+    marks = [
+        str(entry.body) for entry in run.audit if entry.verb == "patch" and "/pods/" in entry.path
+    ]
+    assert any("-1000" in mark for mark in marks)
+    assert any("None" in mark for mark in marks)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_missing_right_is_found(used, number):
+def test_all_writes_have_one_name(run):
+    """Whoever looks into managed fields, events or the audit log finds the daemon by it."""
+    assert {entry.who for entry in run.audit} == {"ollama-autoscaler"}
+
+
+@pytest.mark.parametrize(
+    ("role", "number"),
+    [
+        *(("autoscaler", number) for number in range(4)),
+        *(("autoscaler-lease", number) for number in range(2)),
+    ],
+)
+def test_a_missing_right_is_found(run, role, number):
     """Whichever rule is taken away, the run needed it."""
-    objects = builds.built("deploy/overlays/minikube")
-    builds.one(objects, "Role", "autoscaler")["rules"].pop(number)
-    assert used - granted(objects) != set()
+    whole = "deploy/overlays/minikube"
+    objects = builds.built(whole)
+    builds.one(objects, "Role", role)["rules"].pop(number)
+    assert needed(run, whole, objects) - granted(objects) != set()
 
 
 @pytest.mark.parametrize(
@@ -119,8 +188,20 @@ def test_a_missing_right_is_found(used, number):
     ],
     ids=["a verb", "a resource", "all names"],
 )
-def test_a_right_too_many_is_found(used, widened):
+def test_a_right_too_many_is_found(run, widened):
     """Whatever a rule gives beyond what the run needed is told."""
-    objects = builds.built("deploy/overlays/minikube")
+    whole = "deploy/overlays/minikube"
+    objects = builds.built(whole)
     builds.one(objects, "Role", "autoscaler")["rules"][0].update(widened)
-    assert granted(objects) - used != set()
+    assert granted(objects) - needed(run, whole, objects) != set()
+
+
+def test_only_who_asks_for_it_may_delete_pods(run):
+    """The component gives that right and no other."""
+    plain, with_it = (
+        granted(builds.built(whole))
+        for whole in ("deploy/overlays/minikube", "minikube, restart-stuck")
+    )
+    (more,) = with_it - plain
+    assert (more.verb, more.group, more.resource, more.name) == ("delete", "", "pods", "")
+    assert plain <= with_it

@@ -13,7 +13,7 @@ from autoscaler.adapters.promql import check_query
 from tests.adapters.prometheus_server import binary
 from tests.stack.builds import ROOT
 from tests.stack.cases import CASES
-from tests.stack.rules import AT, FILES, INTERVAL, PROMETHEUS, groups, rules
+from tests.stack.rules import FILES, PROMETHEUS, groups, rules
 
 ALERTS, RECORDS = rules("alert"), rules("record")
 RUNBOOK = "docs/runbook.md"
@@ -114,6 +114,7 @@ QUEUE, SESSIONS, REQUESTS = (
     f'haproxy_backend_{name}{{proxy="ollama"}}'
     for name in ("current_queue", "current_sessions", "http_requests_total")
 )
+FULL = 'haproxy_server_current_sessions{proxy="ollama", server="full"}'
 
 
 @pytest.mark.parametrize("known", ["1m", "2m", "5m", "30m"])
@@ -128,9 +129,15 @@ QUEUE, SESSIONS, REQUESTS = (
         ),
         pytest.param(
             "stack:answer_seconds:mean5m",
-            {SESSIONS: "5x900", QUEUE: "3x900", REQUESTS: "0+0.2x900"},
+            {SESSIONS: "5x900", FULL: "0x900", QUEUE: "3x900", REQUESTS: "0+0.2x900"},
             20,
             id="two are answered, one each ten seconds",
+        ),
+        pytest.param(
+            "stack:answer_seconds:mean5m",
+            {SESSIONS: "6x900", FULL: "1x900", QUEUE: "3x900", REQUESTS: "0+0.2x900"},
+            20,
+            id="two are answered, and one of them was held before",
         ),
     ],
 )
@@ -156,11 +163,11 @@ def _unit_test(case):
     if case.fires is not None:
         told = labels | ALERTS[case.alert]["labels"] | case.fires
         expected = [{"labels": f"ALERTS{_labels(told)}", "value": 1}]
-    test = _test(case.given, f"ALERTS{_labels(labels)}", expected)
+    test = _test(case.given, f"ALERTS{_labels(labels)}", expected, case.interval, case.at)
     return {"name": f"{case.alert}: {case.when}", **test}
 
 
-def _test(given, query, expected, interval=INTERVAL, at=AT):
+def _test(given, query, expected, interval, at):
     return {
         "interval": interval,
         "input_series": [{"series": key, "values": values} for key, values in given.items()],

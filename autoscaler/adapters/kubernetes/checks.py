@@ -1,6 +1,6 @@
 """What `autoscaler check` wants to know of a Deployment: values only, nothing is judged here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
@@ -19,13 +19,19 @@ from kubernetes.client import (
 from kubernetes.client.exceptions import ApiException
 from kubernetes.utils import parse_quantity
 
+from autoscaler.adapters.kubernetes.annotations import unknown_in
 from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
-from autoscaler.adapters.kubernetes.target import RIGHTS
+from autoscaler.adapters.kubernetes.events import CREATE_EVENTS
+from autoscaler.adapters.kubernetes.target import READING, REPLACING, SCALING
+from autoscaler.adapters.lines import printable
 from autoscaler.errors import TargetReadError
 
 _LIST_HPAS = Right(verb="list", resource="horizontalpodautoscalers", group="autoscaling")
 _LIST_SCALED_OBJECTS = Right(verb="list", resource="scaledobjects", group="keda.sh")
 _SCALED_OBJECTS_VERSION = "v1alpha1"
+_LEASE = {"resource": "leases", "group": "coordination.k8s.io"}
+_LEADING = tuple(Right(verb=verb, **_LEASE) for verb in ("create", "get", "update"))
+_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +45,61 @@ class OtherScaler:
     max_replicas: int | None
 
 
-class KubernetesChecks(DeploymentClient):
+class _Reviews(DeploymentClient):
+    """Asks the API what it would allow us."""
+
+    def _is_allowed(self, right: Right, name: str) -> bool:
+        attributes = V1ResourceAttributes(
+            namespace=self._namespace,
+            verb=right.verb,
+            group=right.group,
+            resource=right.resource,
+            subresource=right.subresource,
+            name=name,
+        )
+        spec = V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        with self._translating(f"cannot ask for the right to {right}", TargetReadError):
+            review = self._call(
+                V1SelfSubjectAccessReview,
+                AuthorizationV1Api(self._client).create_self_subject_access_review,
+                V1SelfSubjectAccessReview(spec=spec),
+            )
+            return need(review.status).allowed
+
+
+class LeaseChecks(_Reviews):
+    """Questions about the Lease, `deployment` by name, by which daemons tell who acts."""
+
+    def rights(self) -> Mapping[str, bool]:
+        """Tell of each right that leadership needs whether we have it. Raises TargetReadError."""
+        # None can be limited to a name that is not there yet.
+        names = {right: "" if right.verb == "create" else self._name for right in _LEADING}
+        return {str(right): self._is_allowed(right, name) for right, name in names.items()}
+
+
+class KubernetesChecks(_Reviews):
     """Questions about one Deployment; each raises TargetReadError, also for want of a right."""
 
-    def missing_rights(self, rights: Sequence[Right] = RIGHTS) -> tuple[Right, ...]:
-        """Ask the API which of these it would deny us; empty where it grants all."""
-        return tuple(right for right in rights if not self._is_allowed(right))
+    def rights(self, *, acts: bool, replaces: bool) -> Mapping[str, bool]:
+        """Tell of each right that the daemon needs here whether we have it.
+
+        `acts`: it scales; `replaces`: it replaces stuck pods as well.
+        """
+        writing = (*SCALING, CREATE_EVENTS) if acts else ()
+        replacing = REPLACING if acts and replaces else ()
+        return {
+            str(right): self._is_allowed(right, self._name if _has_our_name(right) else "")
+            for right in (*READING, *writing, *replacing)
+        }
+
+    def unknown_annotations(self) -> Mapping[str, str]:
+        """Return those of our annotations at the Deployment that mean nothing, with their value."""
+        metadata = need(self._read_deployment().metadata)
+        unknown = unknown_in(metadata.annotations or {})
+        return {
+            printable(key[:_SHOWN_CHARACTERS]): printable(value[:_SHOWN_CHARACTERS])
+            for key, value in unknown.items()
+        }
 
     def other_scalers(self) -> tuple[OtherScaler, ...]:
         """List the HPAs and ScaledObjects aimed at the Deployment.
@@ -59,24 +114,6 @@ class KubernetesChecks(DeploymentClient):
         with self._reading(GET_DEPLOYMENT):
             pod = need(need(deployment.spec).template.spec)
             return {container.name: _cpu_limit(container) for container in pod.containers}
-
-    def _is_allowed(self, right: Right) -> bool:
-        attributes = V1ResourceAttributes(
-            namespace=self._namespace,
-            verb=right.verb,
-            group=right.group,
-            resource=right.resource,
-            subresource=right.subresource,
-            name=self._name if right.resource == GET_DEPLOYMENT.resource else "",
-        )
-        spec = V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
-        with self._translating(f"cannot ask for the right to {right}", TargetReadError):
-            review = self._call(
-                V1SelfSubjectAccessReview,
-                AuthorizationV1Api(self._client).create_self_subject_access_review,
-                V1SelfSubjectAccessReview(spec=spec),
-            )
-            return need(review.status).allowed
 
     def _autoscalers(self) -> Iterator[OtherScaler]:
         with self._reading(_LIST_HPAS):
@@ -124,6 +161,10 @@ class KubernetesChecks(DeploymentClient):
 
     def _is_aim(self, kind: str, name: str) -> bool:
         return kind == "Deployment" and name == self._name
+
+
+def _has_our_name(right: Right) -> bool:
+    return right.resource == GET_DEPLOYMENT.resource
 
 
 def _cpu_limit(container: V1Container) -> Decimal | None:

@@ -28,6 +28,9 @@ from autoscaler.errors import (
 
 __all__ = ["ApiClient", "DeploymentClient", "Right", "connect", "load_client", "need"]
 
+FIELD_MANAGER = "ollama-autoscaler"
+"""Our name in the API's managed fields, and in its audit log."""
+
 _TIMEOUT = timedelta(seconds=5)
 
 # Everything that the client, what it stands on, and an answer of the wrong shape can raise.
@@ -81,6 +84,7 @@ def connect(configuration: Configuration) -> ApiClient:
     configuration.retries = False
     client = ApiClient(configuration)
     client.rest_client = BoundedRest(configuration)
+    client.user_agent = FIELD_MANAGER
     return client
 
 

@@ -1,115 +1,186 @@
-"""A Deployment as the loop sees it.
+"""A Deployment as the loop sees and changes it."""
 
-The Deployment itself gives the replica count and the selector; the pods give the rest. Which pods
-are its own is told by the pods alone: a Deployment names its ReplicaSets
-`<deployment>-<pod-template-hash>` and labels the pods with that hash, so an owner of exactly that
-name settles it, without the call and the right to list ReplicaSets.
-"""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from http import HTTPStatus
+from types import MappingProxyType
 
-from kubernetes.client import (
-    AppsV1Api,
-    CoreV1Api,
-    V1LabelSelector,
-    V1ObjectMeta,
-    V1Pod,
-    V1PodList,
-    V1Scale,
+from kubernetes.client import AppsV1Api, CoreV1Api, V1DeleteOptions, V1Preconditions
+from kubernetes.client.exceptions import ApiException
+from urllib3 import HTTPResponse
+
+from autoscaler.adapters.kubernetes.annotations import goes_first, marking, unmarking
+from autoscaler.adapters.kubernetes.answers import Object, decode, needed, part, texts
+from autoscaler.adapters.kubernetes.client import (
+    FIELD_MANAGER,
+    GET_DEPLOYMENT,
+    DeploymentClient,
+    Right,
 )
-
-from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
+from autoscaler.adapters.kubernetes.events import ObjectRef
+from autoscaler.adapters.kubernetes.seen import PodDetails, seen_of, selector_of
 from autoscaler.adapters.kubernetes.transport import AnswerError
-from autoscaler.decision.model import Pod
-from autoscaler.decision.words import PodPhase
-from autoscaler.errors import TargetWriteError
+from autoscaler.errors import ActError, TargetWriteError, UnknownWriteError
 from autoscaler.ports import TargetState
 
 _LIST_PODS = Right(verb="list", resource="pods")
-_PATCH_SCALE = Right(verb="patch", resource="deployments", subresource="scale", group="apps")
-RIGHTS = (GET_DEPLOYMENT, _LIST_PODS, _PATCH_SCALE)
-"""All that KubernetesTarget needs, in the target's namespace."""
+READING = (GET_DEPLOYMENT, _LIST_PODS)
+"""What KubernetesTarget needs to look, in the target's namespace."""
+SCALING = (
+    Right(verb="patch", resource="deployments", subresource="scale", group="apps"),
+    Right(verb="patch", resource="pods"),
+)
+"""What it needs to scale."""
+REPLACING = (Right(verb="delete", resource="pods"),)
+"""What it needs to replace a pod."""
 
-_FIELD_MANAGER = "ollama-autoscaler"
-_HASH_LABEL = "pod-template-hash"
-_OPERATORS = {
-    "In": "{0} in ({1})",
-    "NotIn": "{0} notin ({1})",
-    "Exists": "{0}",
-    "DoesNotExist": "!{0}",
-}
-_PHASES = {phase.value: phase for phase in PodPhase}
+_SIGNED = {"field_manager": FIELD_MANAGER}
+_MERGE = {"_content_type": "application/merge-patch+json"}
 
 
 class KubernetesTarget(DeploymentClient):
-    """A Deployment as a ScaleTarget. Needs the RIGHTS."""
+    """A Deployment as a ScaleTarget; for one thread at a time.
+
+    Pods are written to where the last read has shown them, and no other.
+    """
+
+    _uid = ""
+    _pods: Mapping[str, PodDetails] = MappingProxyType({})
+
+    @property
+    def about(self) -> ObjectRef:
+        """Name the Deployment, as the last read has shown it, for an event."""
+        return ObjectRef(
+            api_version="apps/v1",
+            kind="Deployment",
+            namespace=self._namespace,
+            name=self._name,
+            uid=self._uid,
+        )
+
+    # --- reading ----------------------------------------------------------------------------
 
     def read(self) -> TargetState:
         """Read replicas and own pods; `ready` counts those that are ready and not being deleted.
 
         Raises TargetReadError.
         """
-        deployment = self._read_deployment()
+        with self._reading(GET_DEPLOYMENT):
+            get = AppsV1Api(self._client).read_namespaced_deployment
+            deployment = self._ask(get, self._name, self._namespace)
+            selector = selector_of(deployment)
         with self._reading(_LIST_PODS):
-            spec = need(deployment.spec)
-            listed = self._call(
-                V1PodList,
-                CoreV1Api(self._client).list_namespaced_pod,
-                self._namespace,
-                label_selector=_selector(spec.selector),
-            )
-            pods = tuple(_pod(pod) for pod in listed.items if self._owns(need(pod.metadata)))
-            ready = sum(pod.ready and not pod.deleting for pod in pods)
-            return TargetState(current=need(spec.replicas), ready=ready, pods=pods)
+            list_ = CoreV1Api(self._client).list_namespaced_pod
+            listed = self._ask(list_, self._namespace, label_selector=selector)
+            seen = seen_of(self._name, deployment, listed)
+        self._uid, self._pods = seen.uid, seen.pods
+        return seen.state
 
-    def scale(self, current: int, desired: int) -> None:
-        """Set the replicas to `desired` if they still are `current`.
+    # --- writing ----------------------------------------------------------------------------
 
-        Raises ConflictError where they are not, ForbiddenError, TargetWriteError; where nobody
-        can tell whether the replicas are set now, UnknownWriteError.
+    def scale(self, current: int, desired: int, victims: Sequence[str] = ()) -> None:
+        """Set the replicas to `desired` if they still are `current`; mark the victims before.
+
+        Raises ConflictError where they are not, ForbiddenError, TargetWriteError: then no mark is
+        left. Where nobody can tell whether the replicas are set now, UnknownWriteError: then the
+        marks stay, since the victims may be on their way.
         """
+        marked: list[str] = []
+        try:
+            for victim in victims if desired < current else ():
+                marked.append(victim)  # first, since the answer may be lost
+                self._mark(victim)
+        except BaseException:
+            self._take_back(marked)
+            raise
+        try:
+            self._set_replicas(current, desired)
+        except UnknownWriteError:
+            raise
+        except BaseException:
+            self._take_back(marked)
+            raise
+
+    def unmark(self, pods: Sequence[str]) -> None:
+        """Take the marks off pods, and pass over those that are gone. Raises ActError.
+
+        One that is refused does not keep the others from being tried; no answer at all does.
+        """
+        refused: ActError | None = None
+        for pod in pods:
+            try:
+                self._patch_pod(f"take the mark off pod {pod}", pod, unmarking)
+            except UnknownWriteError:
+                raise
+            except ActError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+
+    def replace(self, pod: str) -> None:
+        """Delete one pod, unless it is gone already.
+
+        Raises ConflictError where another has its name now, ForbiddenError, TargetWriteError;
+        where nobody can tell whether it was deleted, UnknownWriteError.
+        """
+        same = V1Preconditions(uid=self._details(pod).uid)
+        options = V1DeleteOptions(preconditions=same, propagation_policy="Background")
+        with self._writing(f"delete pod {pod}"), _passing_over_the_gone():
+            delete = CoreV1Api(self._client).delete_namespaced_pod
+            self._ask(delete, pod, self._namespace, body=options)
+
+    def _set_replicas(self, current: int, desired: int) -> None:
         # The API leaves a count of 0 out of the scale: there `null` is what the test meets.
-        patch: list[dict[str, object]] = [
+        patch: list[Object] = [
             {"op": "test", "path": "/spec/replicas", "value": current or None},
             {"op": "replace" if current else "add", "path": "/spec/replicas", "value": desired},
         ]
-        with self._translating(f"cannot scale from {current} to {desired}", TargetWriteError):
-            scale = self._call(
-                V1Scale,
-                AppsV1Api(self._client).patch_namespaced_deployment_scale,
-                self._name,
-                self._namespace,
-                patch,
-                field_manager=_FIELD_MANAGER,
-            )
-            told = (scale.spec.replicas if scale.spec else None) or 0
+        with self._writing(f"scale from {current} to {desired}"):
+            write = AppsV1Api(self._client).patch_namespaced_deployment_scale
+            scale = self._ask(write, self._name, self._namespace, patch, **_SIGNED)
+            told = part(part(scale, "spec", dict) or {}, "replicas", int) or 0
             if told != desired:
                 raise AnswerError(f"answer has {told} replicas, must have {desired}")
 
-    def _owns(self, pod: V1ObjectMeta) -> bool:
-        name = f"{self._name}-{(pod.labels or {}).get(_HASH_LABEL)}"
-        return any(
-            owner.controller and owner.kind == "ReplicaSet" and owner.name == name
-            for owner in pod.owner_references or ()
-        )
+    def _mark(self, pod: str) -> None:
+        what = f"mark pod {pod}"
+        answer = self._patch_pod(what, pod, marking)
+        with self._writing(what):
+            if answer and not goes_first(texts(needed(answer, "metadata", dict), "annotations")):
+                raise AnswerError("answer lacks the mark")
+
+    def _take_back(self, marked: Sequence[str]) -> None:
+        """Take marks back as far as that goes: why it is done is what the caller must hear."""
+        with suppress(Exception):
+            self.unmark(marked)
+
+    def _patch_pod(
+        self, what: str, pod: str, patch: Callable[[str | None], Object]
+    ) -> Object | None:
+        """Patch a pod, knowing its cost before ours; None where it is gone."""
+        body = patch(self._details(pod).cost)
+        with self._writing(what), _passing_over_the_gone():
+            write = CoreV1Api(self._client).patch_namespaced_pod
+            return self._ask(write, pod, self._namespace, body, **_SIGNED, **_MERGE)
+        return None
+
+    def _details(self, pod: str) -> PodDetails:
+        if pod not in self._pods:
+            raise TargetWriteError(f"{self._namespace}/{self._name}: no pod {pod[:99]!r} was read")
+        return self._pods[pod]
+
+    def _ask(self, method: Callable[..., object], *args: object, **options: object) -> Object:
+        answer = self._call(HTTPResponse, method, *args, _preload_content=False, **options)
+        return decode(answer.data)
+
+    def _writing(self, what: str) -> AbstractContextManager[None]:
+        return self._translating(f"cannot {what}", TargetWriteError)
 
 
-def _selector(selector: V1LabelSelector) -> str:
-    """Write a label selector as a list takes it."""
-    equal = [f"{key}={value}" for key, value in (selector.match_labels or {}).items()]
-    rules = [
-        _OPERATORS[rule.operator].format(rule.key, ",".join(rule.values or ()))
-        for rule in selector.match_expressions or ()
-    ]
-    return ",".join(equal + rules)
-
-
-def _pod(pod: V1Pod) -> Pod:
-    metadata, status = need(pod.metadata), need(pod.status)
-    conditions = {held.type: held.status for held in status.conditions or ()}
-    return Pod(
-        name=need(metadata.name),
-        phase=_PHASES.get(status.phase or "", PodPhase.UNKNOWN),
-        ready=conditions.get("Ready") == "True",
-        deleting=metadata.deletion_timestamp is not None,
-        created=metadata.creation_timestamp,
-        unschedulable=conditions.get("PodScheduled") == "False",
-    )
+@contextmanager
+def _passing_over_the_gone() -> Iterator[None]:
+    try:
+        yield
+    except ApiException as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise

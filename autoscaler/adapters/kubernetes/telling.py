@@ -5,6 +5,7 @@ them, and for a header that is not allowed its value, which may be the token.
 """
 
 import json
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from http.client import IncompleteRead
@@ -15,8 +16,11 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import IncompleteRead as BodyIncompleteRead
 
 from autoscaler.adapters.kubernetes.transport import AnswerError, NotSentError
+from autoscaler.adapters.lines import printable
 
 _SHOWN_CHARACTERS = 300
+_TOKEN = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}")
+"""What a server that repeats our request would repeat of the token."""
 _MEANINGS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     ((ConnectionResetError, BrokenPipeError), "connection closed without an answer"),
     ((IncompleteRead, BodyIncompleteRead), "answer is cut short"),
@@ -105,4 +109,5 @@ def _named(error: Exception) -> str:
 
 
 def _one_line(told: object) -> str:
-    return " ".join(str(told).split())[:_SHOWN_CHARACTERS]
+    line = _TOKEN.sub(r"\1 ***", " ".join(str(told).split()))
+    return printable(line[:_SHOWN_CHARACTERS])

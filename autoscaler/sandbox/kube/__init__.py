@@ -2,13 +2,15 @@
 
     store       objects, versions, changes
     api         HTTP: paths, verbs, patches, watches, refusals, audit log, accesses
+    rules       what a write must have
+    owners      who owns the replica count
     controller  Deployments to pods, victims in Kubernetes' own order
     kubelet     pods to containers: place, start, probe, restart, drain, end
     runtime     containers to replica processes
     cluster     all of it together: the door
 
 Left out because nothing here needs it: authentication, roll-outs of a changed template, more than
-one node and one container per pod, server-side apply.
+one node and one container per pod, server-side apply of more than the replica count.
 """
 
 from autoscaler.sandbox.kube.api import AuditEntry

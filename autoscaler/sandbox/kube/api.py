@@ -12,10 +12,18 @@ from typing import Any
 from aiohttp import web
 
 from autoscaler.sandbox.kube import discovery
-from autoscaler.sandbox.kube.calls import Access, Call, access, mapping, parse, read_body
+from autoscaler.sandbox.kube.calls import APPLY, Access, Call, access, mapping, parse, read_body
+from autoscaler.sandbox.kube.owners import Writer, applied, note_update
 from autoscaler.sandbox.kube.patches import json_patch, merge_patch, strategic_patch
-from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS, SERVED
-from autoscaler.sandbox.kube.scale import note_owner, require_replicas, scale_of, with_scale
+from autoscaler.sandbox.kube.resources import DEPLOYMENTS, EVENTS, PODS, SERVED
+from autoscaler.sandbox.kube.rules import (
+    require_event,
+    require_manager,
+    require_pod,
+    require_preconditions,
+    require_version,
+)
+from autoscaler.sandbox.kube.scale import require_replicas, scale_of, with_scale
 from autoscaler.sandbox.kube.status import (
     ApiError,
     bad_request,
@@ -40,6 +48,8 @@ class AuditEntry:
     at: datetime
     who: str
     """The field manager: `fieldManager`, or the user agent up to its first slash."""
+    user: str
+    """Whose token it was; here a token is a name. Empty without one."""
     verb: str
     path: str
     body: object
@@ -125,6 +135,7 @@ class Api:
         entry = AuditEntry(
             at=datetime.now(UTC),
             who=call.manager,
+            user=call.user,
             verb=call.verb,
             path=call.request.path,
             body=call.body,
@@ -211,23 +222,40 @@ class Api:
         return writers[call.verb](call)
 
     def _create(self, call: Call) -> web.Response:
+        if call.resource == EVENTS:
+            require_event(call.object(), call.subject, call.namespace)
         created = self._store.create(call.resource, call.namespace, call.object())
         return web.json_response(created, status=HTTPStatus.CREATED)
 
     def _update(self, call: Call) -> web.Response:
         old = self._store.get(call.resource, call.namespace, call.name)
+        require_version(call.resource, call.object(), call.subject)
         return self._replace(call, old, call.object())
 
     def _patch(self, call: Call) -> web.Response:
-        apply = _PATCHES.get(call.request.content_type)
+        kind = call.request.content_type
+        if kind == APPLY and call.resource == DEPLOYMENTS:
+            return self._apply(call)
+        apply = _PATCHES.get(kind)
         if apply is None:
-            raise unsupported_media(call.request.content_type)
+            raise unsupported_media(kind)
         if not isinstance(call.body, list if apply is json_patch else dict):
             raise bad_request(f"json: cannot unmarshal {type(call.body).__name__} into a patch")
         old = self._store.get(call.resource, call.namespace, call.name)
         return self._replace(
             call, old, apply(scale_of(old) if call.subresource else old, call.body)
         )
+
+    def _apply(self, call: Call) -> web.Response:
+        """Apply on the server's side, as far as it concerns the replica count."""
+        old = self._store.get(call.resource, call.namespace, call.name)
+        writer = Writer(require_manager(call.request.query), call.subresource, "Apply")
+        force = call.request.query.get("force") == "true"
+        count, owners = applied(old, call.object(), writer, force=force)
+        new = strategic_patch(old, {} if call.subresource else call.object())
+        new["spec"]["replicas"] = require_replicas(count, call.subject)
+        new["metadata"]["managedFields"] = owners
+        return self._keep(call, new)
 
     def _replace(self, call: Call, old: Object, wanted: Object) -> web.Response:
         if call.subresource:
@@ -243,15 +271,22 @@ class Api:
                 new["status"] = old["status"]  # which only controllers write
         if call.resource == DEPLOYMENTS:
             require_replicas(find(new, "spec", "replicas"), call.subject)
-            note_owner(old, new, call.manager, call.subresource)
+            note_update(old, new, Writer(call.manager, call.subresource))
+        if call.resource == PODS:
+            require_pod(new, call.subject)
+        return self._keep(call, new)
+
+    def _keep(self, call: Call, new: Object) -> web.Response:
         kept = new if call.dry_run else self._store.replace(call.resource, new)
         return web.json_response(scale_of(kept) if call.subresource else kept)
 
     def _delete(self, call: Call) -> web.Response:
+        held = self._store.get(call.resource, call.namespace, call.name)
+        require_preconditions(held, call.body, call.subject)
         if call.resource != PODS:
             self._store.remove(call.resource, call.namespace, call.name)
             return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success"})
-        pod = deepcopy(self._store.get(PODS, call.namespace, call.name))
+        pod = deepcopy(held)
         asked = call.request.query.get("gracePeriodSeconds") or find(
             call.body or {}, "gracePeriodSeconds"
         )

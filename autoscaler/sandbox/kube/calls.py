@@ -22,6 +22,8 @@ _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+))?"
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>[^/]+))?)?"
 )
+APPLY = "application/apply-patch+yaml"
+"""The media type of a server-side apply, whose body is taken as JSON, which is YAML as well."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -61,6 +63,11 @@ class Call:
         """The field manager, as a real server finds it."""
         agent = self.request.headers.get("User-Agent", "unknown")
         return self.request.query.get("fieldManager") or agent.split("/")[0]
+
+    @property
+    def user(self) -> str:
+        """Whose token came along."""
+        return self.request.headers.get("Authorization", "").removeprefix("Bearer ")
 
     @property
     def dry_run(self) -> bool:
@@ -141,7 +148,8 @@ async def read_body(request: web.Request) -> Any:  # noqa: ANN401 - a JSON value
     """Decode the body; None without one. Raises ApiError (400, 415)."""
     content = await request.read()
     declared = "Content-Type" in request.headers  # kubectl scale sends none
-    if content and declared and not request.content_type.endswith("json"):
+    known = request.content_type.endswith("json") or request.content_type == APPLY
+    if content and declared and not known:
         raise unsupported_media(request.content_type)
     try:
         return json.loads(content) if content else None

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from autoscaler.sandbox.kube.api import Api, AuditEntry
 from autoscaler.sandbox.kube.calls import Access
 from autoscaler.sandbox.kube.controller import DeploymentController
 from autoscaler.sandbox.kube.kubelet import Kubelet, Node
+from autoscaler.sandbox.kube.owners import Writer, note_update
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS
 from autoscaler.sandbox.kube.runtime import Runtime
 from autoscaler.sandbox.kube.store import Object, Resource, Store, find
@@ -139,11 +141,15 @@ class Cluster:
         new = deployment(namespace, name, replicas, template or PodTemplate())
         self.store.create(DEPLOYMENTS, namespace, new)
 
-    def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """Change the replicas asked for, past the API."""
+    def scale(
+        self, namespace: str, name: str, replicas: int, manager: str = "kubectl-scale"
+    ) -> None:
+        """Change the replicas asked for as somebody, past the API."""
 
         def edit(held: Object) -> None:
+            before = deepcopy(held)
             held["spec"]["replicas"] = replicas
+            note_update(before, held, Writer(manager, "scale"))
 
         self.store.change(DEPLOYMENTS, (namespace, name), edit)
 

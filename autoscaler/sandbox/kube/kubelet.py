@@ -9,7 +9,7 @@ from typing import Any
 from autoscaler.sandbox.kube.resources import PODS
 from autoscaler.sandbox.kube.runtime import Container, PodRun, Runtime
 from autoscaler.sandbox.kube.store import Change, Key, Object, Store, find, key_of, timestamp
-from autoscaler.sandbox.kube.template import NODE, is_deleting, set_condition
+from autoscaler.sandbox.kube.template import NO_IMAGE, NODE, is_deleting, set_condition
 from autoscaler.sandbox.processes import SandboxError
 
 # Seconds at speed 1, as Kubernetes has them.
@@ -126,6 +126,8 @@ class Kubelet:
         loop = asyncio.get_running_loop()
         ip = self._node.runtime.address()
         self._edit(worker, partial(_bind, ip=ip))
+        if find(self._store.get(PODS, *worker.key)["spec"]["containers"][0], "image") == NO_IMAGE:
+            await self._fail_to_pull(worker)
         failures = 0
         while not worker.deleting.is_set():
             started = loop.time()
@@ -137,6 +139,12 @@ class Kubelet:
             failures += 1
             self._edit(worker, partial(_ended, code=code))
             await self._sleep_unless_deleted(worker, delay)
+
+    async def _fail_to_pull(self, worker: _Worker) -> None:
+        self._edit(worker, partial(_wait, reason="ErrImagePull"))
+        await self._sleep_unless_deleted(worker, _BACK_OFF[1])
+        self._edit(worker, partial(_wait, reason="ImagePullBackOff"))
+        await worker.deleting.wait()
 
     async def _run_container(self, worker: _Worker, ip: str) -> int:
         namespace, name = worker.key
@@ -258,7 +266,11 @@ def _ended(pod: Object, code: int) -> None:
     status["lastState"] = {
         "terminated": {"exitCode": shown, "reason": reason, "finishedAt": timestamp()}
     }
-    status["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
+    _wait(pod, "RunContainerError" if code == _NOT_STARTED else "CrashLoopBackOff")
+
+
+def _wait(pod: Object, reason: str) -> None:
+    _container_status(pod)["state"] = {"waiting": {"reason": reason}}
 
 
 def _set_ready(pod: Object, *, ready: bool) -> None:

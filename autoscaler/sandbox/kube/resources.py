@@ -20,7 +20,7 @@ def _resource(path: str, kind: str, verbs: str, *subresources: str) -> Resource:
 DEPLOYMENTS = _resource("apps/v1/deployments", "Deployment", "update patch", "scale")
 REPLICA_SETS = _resource("apps/v1/replicasets", "ReplicaSet", "")
 PODS = _resource("/v1/pods", "Pod", "patch delete")
-EVENTS = _resource("/v1/events", "Event", "create")
+EVENTS = _resource("/v1/events", "Event", "create patch")
 LEASES = _resource("coordination.k8s.io/v1/leases", "Lease", "create update patch delete")
 AUTOSCALERS = _resource(
     "autoscaling/v2/horizontalpodautoscalers", "HorizontalPodAutoscaler", "create delete"

@@ -1,14 +1,11 @@
-"""The `scale` subresource of a Deployment, and who owns its replica count."""
+"""The `scale` subresource of a Deployment."""
 
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from autoscaler.sandbox.kube.resources import DEPLOYMENTS
 from autoscaler.sandbox.kube.status import Cause, Subject, bad_request, invalid
-from autoscaler.sandbox.kube.store import Object, find, timestamp
-
-_OWNED: Object = {"f:spec": {"f:replicas": {}}}
+from autoscaler.sandbox.kube.store import Object, find
 
 
 def scale_of(deployment: Mapping[str, Any]) -> Object:
@@ -55,27 +52,3 @@ def with_scale(deployment: Mapping[str, Any], scale: Mapping[str, Any]) -> Objec
     if version:
         changed["metadata"]["resourceVersion"] = version
     return changed
-
-
-def note_owner(
-    old: Mapping[str, Any] | None, new: Object, manager: str, subresource: str = ""
-) -> None:
-    """Enter in `new` who wrote the replica count, where the write changed it."""
-    if old is not None and old["spec"]["replicas"] == new["spec"]["replicas"]:
-        return
-    entry = {
-        "manager": manager,
-        "operation": "Update",
-        "apiVersion": DEPLOYMENTS.api_version,
-        "time": timestamp(),
-        "fieldsType": "FieldsV1",
-        "fieldsV1": _OWNED,
-    }
-    if subresource:
-        entry["subresource"] = subresource
-    others = [
-        held
-        for held in new["metadata"].get("managedFields", [])
-        if held.get("fieldsV1") != _OWNED  # the count has one owner: the last who changed it
-    ]
-    new["metadata"]["managedFields"] = [*others, entry]

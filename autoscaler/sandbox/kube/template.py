@@ -12,6 +12,7 @@ from typing import Any
 from autoscaler.sandbox.kube.store import Object, find, timestamp
 
 NODE = "sandbox"
+NO_IMAGE = "sandbox/none"
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """What Kubernetes makes generated names of: no vowels, so no words."""
 _HASH_LENGTH = 10
@@ -30,6 +31,8 @@ class PodTemplate:
     drain_delay: timedelta = timedelta(seconds=5)
     """What the preStop hook waits before it looks for requests: the gateway's DNS is late."""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    image: str = "sandbox/replica"
+    """`NO_IMAGE` is nowhere to be had."""
 
 
 def deployment(namespace: str, name: str, replicas: int, template: PodTemplate) -> Object:
@@ -39,7 +42,7 @@ def deployment(namespace: str, name: str, replicas: int, template: PodTemplate) 
     limits = {"limits": {"cpu": template.cpu_limit}} if template.cpu_limit else {}
     container = {
         "name": template.container,
-        "image": "sandbox/replica",
+        "image": template.image,
         "resources": limits,
         "lifecycle": {"preStop": hook},
     }

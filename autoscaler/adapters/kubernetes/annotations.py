@@ -1,0 +1,77 @@
+"""The annotations that we read and write: a pause of the Deployment, and the marks of victims.
+
+A victim is marked by two: the cost by which Kubernetes chooses whom it deletes first, and a mark of
+our own that tells this cost from one that somebody else has set. The mark keeps what was there
+before, so that it can be put back.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from autoscaler.decision.words import Direction
+
+PREFIX = "ollama-autoscaler/"
+PAUSED = f"{PREFIX}paused"
+MARK = f"{PREFIX}victim"
+COST = "controller.kubernetes.io/pod-deletion-cost"
+
+_COST_OF_VICTIMS = "-1000"
+_NO_COST_BEFORE = "true"
+_IS_COST = re.compile(r"0|[1-9]\d{0,9}|-\d{1,10}")
+_BOTH = "true"
+_NEITHER = ("false", "")
+_ONE = {"scale-up": Direction.UP, "scale-down": Direction.DOWN}
+
+
+def pause_of(annotations: Mapping[str, str]) -> tuple[bool, Direction | None]:
+    """Tell whether both directions are paused, or else which one is.
+
+    A value that means nothing to us pauses both: somebody wanted it to stop.
+    """
+    value = _pause(annotations)
+    return value not in (*_NEITHER, *_ONE), _ONE.get(value)
+
+
+def unknown_in(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return those of our annotations on a Deployment that mean nothing to us, with their value."""
+    known = {PAUSED} if _pause(annotations) in (_BOTH, *_NEITHER, *_ONE) else set()
+    ours = {key: value for key, value in annotations.items() if key.startswith(PREFIX)}
+    return {key: value for key, value in ours.items() if key not in known}
+
+
+def _pause(annotations: Mapping[str, str]) -> str:
+    return annotations.get(PAUSED, "").strip().lower()
+
+
+def is_marked(annotations: Mapping[str, str]) -> bool:
+    """Tell whether a pod carries our mark."""
+    return MARK in annotations
+
+
+def cost_before(annotations: Mapping[str, str]) -> str | None:
+    """Return the cost that somebody else gave a pod, also where our mark stands in its place.
+
+    The API takes no cost but whole numbers: what is none was not a cost, and is not put back.
+    """
+    value = annotations.get(MARK, annotations.get(COST, ""))
+    return value if _IS_COST.fullmatch(value) else None
+
+
+def goes_first(annotations: Mapping[str, str]) -> bool:
+    """Tell whether a pod carries our mark and our cost."""
+    return is_marked(annotations) and annotations.get(COST) == _COST_OF_VICTIMS
+
+
+def marking(before: str | None) -> dict[str, Any]:
+    """Write the merge patch that makes a pod a victim."""
+    return _patch({COST: _COST_OF_VICTIMS, MARK: before or _NO_COST_BEFORE})
+
+
+def unmarking(before: str | None) -> dict[str, Any]:
+    """Write the merge patch that leaves a pod as it was before."""
+    return _patch({COST: before, MARK: None})
+
+
+def _patch(annotations: Mapping[str, str | None]) -> dict[str, Any]:
+    return {"metadata": {"annotations": annotations}}

@@ -1,0 +1,195 @@
+"""Adapters, made of what the settings say. They are named here and in `bootstrap` alone."""
+
+import random
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.haproxy import HaproxyGateways
+from autoscaler.adapters.kubernetes import (
+    ApiClient,
+    Elector,
+    KubernetesTarget,
+    LeadershipListeners,
+    LeaseClient,
+    LeaseLeadership,
+    Terms,
+    fenced,
+    load_client,
+    own_namespace,
+)
+from autoscaler.adapters.memories import Memories
+from autoscaler.adapters.prometheus import PrometheusSource
+from autoscaler.errors import ConfigError
+from autoscaler.fleet import Outfits
+from autoscaler.loop import Plan, Ports
+from autoscaler.office import Office
+from autoscaler.ports import BusySource, MetricSource, Reporter
+from autoscaler.settings import (
+    KubernetesSettings,
+    PrometheusSettings,
+    Settings,
+    TargetSettings,
+    to_policy,
+    to_queries,
+)
+
+# --- single parts -------------------------------------------------------------------------------
+
+
+def metric_source(settings: PrometheusSettings) -> PrometheusSource:
+    """Return the source that all targets ask."""
+    return PrometheusSource(
+        url=settings.url,
+        timeout=settings.timeout,
+        bearer_token_file=settings.bearer_token_file,
+        ca_file=settings.ca_file,
+        headers={name: value.get_secret_value() for name, value in settings.headers.items()},
+    )
+
+
+def busy_source(
+    settings: Settings, target: TargetSettings, gateways: HaproxyGateways
+) -> BusySource | None:
+    """Return who knows how busy a target's replicas are; None where nobody can be asked."""
+    url = target.gateway_stats_url or settings.gateway.stats_url
+    return gateways.backend(url, target.gateway_backend) if url else None
+
+
+def kubernetes_client(settings: KubernetesSettings) -> ApiClient:
+    """Return the client of the cluster that is meant. Raises ConfigError."""
+    kubeconfig = None if settings.kubeconfig is None else str(settings.kubeconfig)
+    try:
+        return load_client(kubeconfig, settings.context)
+    except ConfigError as error:
+        given = {"kubeconfig": kubeconfig, "context": settings.context}
+        keys = " and ".join(f"kubernetes.{key}" for key, value in given.items() if value)
+        raise ConfigError(
+            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}"
+        ) from error
+
+
+def plan_of(target: TargetSettings, *, dry_run: bool = False) -> Plan:
+    """Return what the loop of a target is to do."""
+    return Plan(
+        name=target.name, policy=to_policy(target), queries=to_queries(target), dry_run=dry_run
+    )
+
+
+def deployment(
+    settings: KubernetesSettings, target: TargetSettings, client: ApiClient
+) -> KubernetesTarget:
+    """Return the Deployment that a target names."""
+    return KubernetesTarget(
+        namespace=target.namespace,
+        deployment=target.deployment,
+        client=client,
+        timeout=settings.timeout,
+    )
+
+
+# --- leadership ---------------------------------------------------------------------------------
+
+
+def lease_of(settings: Settings) -> tuple[str, str]:
+    """Return namespace and name of the Lease."""
+    leadership = settings.leadership
+    namespace = leadership.namespace or own_namespace() or settings.targets[0].namespace
+    return namespace, leadership.lease
+
+
+def contend(
+    settings: Settings, clock: SystemClock, listeners: LeadershipListeners
+) -> tuple[LeaseLeadership, Memories]:
+    """Return a leadership by the Lease, and the memories that it keeps there.
+
+    It has a client of its own, so that no crowd of targets keeps it waiting.
+    """
+    duration, write = settings.leadership.duration, settings.kubernetes.timeout
+    terms = Terms(duration=duration, write=write)
+    namespace, name = lease_of(settings)
+    lease = LeaseClient(
+        namespace=namespace,
+        name=name,
+        client=kubernetes_client(settings.kubernetes),
+        timeout=min(write, timedelta(seconds=terms.renewal)),
+    )
+    memories = Memories(
+        (target.name for target in settings.targets),
+        # Late, since each needs the other.
+        term=lambda: leadership.term(),  # noqa: PLW0108
+        on_loss=listeners.on_trouble,
+        on_write=lambda: leadership.hurry(),  # noqa: PLW0108
+    )
+    # The random part tells this process from the one that ran here before, or runs here as well.
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    elector = Elector(identity, terms, memories, random.random)
+    leadership = LeaseLeadership(elector, lease, clock, listeners)
+    return leadership, memories
+
+
+# --- the loops ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all loops have in common, for as long as the process lives."""
+
+    clock: SystemClock
+    reporters: tuple[Reporter, ...]
+    office: Office
+    kubernetes: KubernetesSettings
+    client: ApiClient
+    dry_run: bool
+
+
+@dataclass(slots=True)
+class Outfitter:
+    """Makes what each loop needs of changing settings, keeping what need not change."""
+
+    around: Surroundings
+    targets: dict[str, KubernetesTarget] = field(default_factory=dict)
+    """Of the present settings, by name."""
+    _settings: Settings | None = None
+    _source: MetricSource | None = None
+    _gateways: HaproxyGateways | None = None
+
+    def fit(self, settings: Settings) -> Outfits:
+        """Return plan and ports of every target. Raises ConfigError, and then changes nothing."""
+        before, around = self._settings, self.around
+        source, gateways = self._source, self._gateways
+        if source is None or before is None or before.prometheus != settings.prometheus:
+            source = metric_source(settings.prometheus)
+        if gateways is None or before is None or before.gateway != settings.gateway:
+            gateways = HaproxyGateways(settings.gateway.timeout, around.clock.monotonic)
+        targets = self._deployments(settings.targets)
+        outfits = {
+            target.name: (
+                plan_of(target, dry_run=around.dry_run),
+                Ports(
+                    source=source,
+                    target=targets[target.name],
+                    clock=around.clock,
+                    reporters=around.reporters,
+                    busy=busy_source(settings, target, gateways),
+                    leadership=around.office,
+                    store=around.office,
+                ),
+            )
+            for target in settings.targets
+        }
+        self._settings, self._source, self._gateways = settings, source, gateways
+        self.targets = targets
+        return outfits
+
+    def _deployments(self, targets: Iterable[TargetSettings]) -> dict[str, KubernetesTarget]:
+        around = self.around
+        client = fenced(around.client, lambda: around.office.term() is not None)
+        return {
+            target.name: self.targets.get(target.name)
+            or deployment(around.kubernetes, target, client)
+            for target in targets
+        }

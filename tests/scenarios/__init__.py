@@ -1,0 +1,1 @@
+"""One file for each failure that a user has seen: README.md tells how they are written."""
