@@ -1,8 +1,8 @@
 """Who leads, told from one Lease: what to ask of it next, and what its answers mean.
 
-Nothing here calls or waits: `due` says what to ask, `answered`, `refused` and `failed` take in what
-came of it, with times of this machine's clock of elapsed seconds. Clocks of other machines are
-never looked at.
+Nothing here calls or waits: `due` says what to ask, `answered` and `failed` take in what came of
+it, with times of this machine's clock of elapsed seconds. Clocks of other machines are never looked
+at.
 
 Why two never lead at once. A write to the Lease succeeds only where nobody wrote since it was read.
 A holder counts on the Lease for `duration - margin` from *before* it sent the write that succeeded.
