@@ -16,7 +16,7 @@ from autoscaler.adapters.kubernetes import (
     LeadershipListeners,
     LeaseClient,
     LeaseLeadership,
-    Terms,
+    Timing,
     fenced,
     load_client,
     own_namespace,
@@ -109,13 +109,13 @@ def contend(
     It has a client of its own, so that no crowd of targets keeps it waiting.
     """
     duration, write = settings.leadership.duration, settings.kubernetes.timeout
-    terms = Terms(duration=duration, write=write)
+    timing = Timing(duration=duration, write=write)
     namespace, name = lease_of(settings)
     lease = LeaseClient(
         namespace=namespace,
         name=name,
         client=kubernetes_client(settings.kubernetes),
-        timeout=min(write, timedelta(seconds=terms.renewal)),
+        timeout=min(write, timedelta(seconds=timing.renewal)),
     )
     memories = Memories(
         (target.name for target in settings.targets),
@@ -126,7 +126,7 @@ def contend(
     )
     # The random part tells this process from the one that ran here before, or runs here as well.
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    elector = Elector(identity, terms, memories, random.random)
+    elector = Elector(identity, timing, memories, random.random)
     leadership = LeaseLeadership(elector, lease, clock, listeners)
     return leadership, memories
 
