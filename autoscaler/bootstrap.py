@@ -261,7 +261,8 @@ def patience(settings: Settings) -> timedelta:
     """Return how long no cycle of a target may end before the daemon counts as hung.
 
     With more targets than workers, one may have to wait until all the others have hung for as long
-    as their calls may: two reads, the metrics, the gateway, and two writes.
+    as their calls may: two reads, the metrics, the gateway, and two writes (but for
+    the marks of victims).
     """
     slowest = settings.prometheus.timeout + settings.gateway.timeout
     slowest += 4 * settings.kubernetes.timeout

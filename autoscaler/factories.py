@@ -1,4 +1,4 @@
-"""Adapters, made of what the settings say; no other module but `bootstrap` names them."""
+"""Adapters, made of what the settings say; but for `bootstrap`, nobody else makes any."""
 
 import random
 import secrets

@@ -116,9 +116,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _cycles_end_in_time(self) -> Self:
-        # A cycle makes at most five requests and asks the gateway; so it ends before five intervals
-        # (30 s at least) have passed, and an outage of what it asks never looks like a loop that
-        # hangs.
+        # But for the marks of victims, a cycle makes at most five requests and asks the gateway; so
+        # it ends before five intervals (30 s at least) have passed, and an outage of what it asks
+        # never looks like a loop that hangs.
         most = max(self.interval, timedelta(seconds=5))
         for name, span in (
             ("prometheus.timeout", self.prometheus.timeout),
