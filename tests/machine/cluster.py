@@ -138,6 +138,14 @@ class Cluster:
         alive = sorted((pod for pod in self.pods if pod.alive), key=_rank)
         return alive[: max(0, len(alive) - self.replicas)]
 
+    def going(self):
+        """Return their names."""
+        return {pod.name for pod in self.surplus()}
+
+    def key(self):
+        """Return what decides who goes, but for the marks."""
+        return self.replicas, [(pod.name, pod.phase, pod.ready) for pod in self.pods if pod.alive]
+
     def control(self):
         """Delete or create pods until there are as many as replicas."""
         for pod in self.surplus():

@@ -360,6 +360,6 @@ def cut_for_nothing(cluster, view):
     same = {pod.name for pod in cluster.pods if pod.alive and pod.serves and as_seen.get(pod.name)}
     if any(known[name] is None for name in same):
         return []
-    going = {pod.name for pod in cluster.surplus()}
+    going = cluster.going()
     idle = [name for name in same - going if known[name] == 0]
     return [name for name in same & going - view.stuck if known[name]] if idle else []

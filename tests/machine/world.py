@@ -59,6 +59,7 @@ class View:
     began: float
     seen: TargetState | None = None
     log_length: int = 0
+    asked_gateway: bool = False
     requests: dict | None = None
     answers: dict | None = None
     looked: bool = False
@@ -115,7 +116,7 @@ class Daemon:
             self.ledger.shift(self.jumped)
         self.jumped, self.has_run, self.running = timedelta(0), True, True
         self.script, self.scripted = dict(script or {}), bool(script)
-        self.went_wrong, self.reports = False, []
+        self.went_wrong, self.saved, self.reports = False, False, []
         self.first_term, self.may_write = None, False
         self.view = View(self.now(), self.plan.policy, self.world.time.ticks)
         try:
@@ -161,6 +162,8 @@ class Daemon:
             world.object("the record decides otherwise")
         if record.observation.foreign_write and not view.may_be_foreign:
             world.object("took an own write for a foreign one")
+        if not self.scripted and not self.saved:
+            world.object("nothing was saved")
         acted = self.plan.mode is Mode.ACT and self.first_term is not None
         staying = sum(
             not pod.deleting and pod.phase.value in ("Pending", "Running") for pod in view.seen.pods
@@ -220,6 +223,7 @@ class Daemon:
         if self.world.leader is self and self.world.term == self.first_term:
             self.world.kept.append((text, deepcopy(self.ledger)))
             del self.world.kept[:-3]
+        self.saved = True
         self._moment("saved")
 
     def report(self, report):
@@ -249,6 +253,7 @@ class Daemon:
 
     def in_flight(self):
         """Tell the requests on each address, as far as the gateway is asked and answers."""
+        self.view.asked_gateway = True
         if self._moment("busy") is not None or self.world.gateway == "none":
             return None
         pods = [pod for pod in self.world.cluster.pods if pod.address]
@@ -286,6 +291,8 @@ class Daemon:
             world.object(f"wrote {desired} over {current}: {rule}")
         view.too_fast = list(too_fast(self.ledger, view, desired))
         view.victims = tuple(victims)
+        if self.asks_gateway and not view.asked_gateway:
+            world.object("did not ask for the requests in flight")
         marked = []
         try:
             for pod in victims:
@@ -317,6 +324,7 @@ class Daemon:
         late = self.world.leader is not self or self.world.term != self.first_term
         cluster.write(US, desired, late=late)
         self.written = len(cluster.log)
+        self.world.doomed = (cluster.key(), cluster.going())
         for name in cut_for_nothing(cluster, self.view) if desired < current else ():
             self.world.object(f"{name} is busy and goes, while an idle one stays")
         if self._moment("patched") is not None:
@@ -346,6 +354,8 @@ class World:
 
     def __init__(self, policy, *, skew=0, tells_writers=True, asks_gateway=True):
         self.objections = []
+        self.doomed = (None, set())
+        """What the controller has to go by after our last write, and who goes then."""
         self.tells_writers = tells_writers
         self.time = Time()
         self.cluster = Cluster(self.time, tells_writers=tells_writers)
@@ -361,21 +371,19 @@ class World:
         """Note what must not happen."""
         self.objections.append(text)
 
-    def want(self, number):
-        """Let the metrics be whole, and ask for about so many replicas."""
-        if number is not None:
-            self.feeds["queue"] = ("whole", 0.8 * number)
-            share = number / (self.cluster.replicas or 1)
-            self.feeds["cpu"] = ("whole", min(1.0, 0.5 * share))
+    def want(self, more):
+        """Let the load ask for so many replicas more than there are, by each metric."""
+        number = max(0, self.cluster.replicas + more)
+        serving = sum(pod.serves for pod in self.cluster.pods) or 1
+        for metric in self.plan.policy.metrics:
+            share = number if metric.type is MetricType.TOTAL else number / serving
+            quality, _ = self.feeds[metric.name]
+            self.feeds[metric.name] = (quality, metric.target * share)
 
     def happen(self, event):
         """Let an event happen: its name and what belongs to it."""
         name, *details = event
         getattr(self, f"_on_{name}")(*details)
-
-    def cycle(self, who, script=None):
-        """Run a cycle of one of the daemons."""
-        self.daemons[who].cycle(script)
 
     # --- time, processes, leadership ----------------------------------------------------------
 
@@ -393,7 +401,7 @@ class World:
 
     def _on_cycle(self, who):
         self.time.wait(1)
-        self.cycle(who)
+        self.daemons[who].cycle()
 
     def _on_lead(self, who):
         self.leader = None if who is None else self.daemons[who]
@@ -406,10 +414,14 @@ class World:
     def _on_adopt(self, policy):
         self.plan = plan_of(policy)
 
+    def _on_mode(self, mode):
+        self._on_adopt(replace(self.plan.policy, mode=mode))
+
     # --- other writers ------------------------------------------------------------------------
 
     def _on_scale(self, manager, number):
         self.cluster.write(manager, number)
+        self.doomed = (None, set())
 
     def _on_reapply(self, manager):
         self.cluster.write(manager, self.cluster.replicas)
@@ -420,12 +432,17 @@ class World:
     # --- pods and requests --------------------------------------------------------------------
 
     def _on_control(self):
+        """Let the controller work; what a write of ours has doomed goes, and nothing else."""
+        key, doomed = self.doomed
+        if key == self.cluster.key() and doomed != self.cluster.going():
+            self.object(f"{self.cluster.going()} go, not {doomed}")
         self.cluster.control()
 
     def _on_start(self):
         self.cluster.start()
 
     def _on_settle(self):
+        self._on_control()
         self.cluster.bury()
         self.cluster.control()
         self.cluster.start()
