@@ -9,7 +9,7 @@ from kubernetes import client as k
 
 from autoscaler.adapters.kubernetes import KubernetesTarget, load_client
 from autoscaler.adapters.kubernetes.annotations import COST, MARK, PAUSED
-from autoscaler.adapters.kubernetes.seen import seen_of, selector_of
+from autoscaler.adapters.kubernetes.target_state import seen_of, selector_of
 from autoscaler.adapters.kubernetes.transport import AnswerError
 from autoscaler.decision.words import Direction
 from autoscaler.errors import (
