@@ -26,13 +26,15 @@ from autoscaler.adapters.memories import Memories
 from autoscaler.adapters.records import RecordsFile
 from autoscaler.adapters.telemetry import Log, Metrics
 from autoscaler.check import Finding, LeaseProbe, Probe, World, check
-from autoscaler.daemon import Daemon, Duty, Listeners
+from autoscaler.daemon.fleet import Fleet
+from autoscaler.daemon.leadership import SharedLeadership
+from autoscaler.daemon.process import Daemon, Duty, Listeners
+from autoscaler.daemon.reload import ConfigFile, Reload, ReloadListeners
+from autoscaler.daemon.scheduler import WORKERS, CycleScheduler
 from autoscaler.decision.words import Mode
-from autoscaler.fleet import Fleet
-from autoscaler.office import Office
-from autoscaler.outfit import (
-    Outfitter,
-    Surroundings,
+from autoscaler.factories import (
+    LoopWiring,
+    Shared,
     busy_source,
     contend,
     deployment,
@@ -42,8 +44,6 @@ from autoscaler.outfit import (
     plan_of,
 )
 from autoscaler.ports import Reporter
-from autoscaler.reload import ConfigFile, Reload, ReloadListeners
-from autoscaler.schedule import WORKERS, Schedule
 from autoscaler.settings import Settings, TargetSettings
 
 __all__ = [
@@ -71,11 +71,11 @@ def build(
     """
     works = _Works(settings, out, dry_run=dry_run)
     works.apply(settings)
-    duties: list[Duty] = [works.office]
+    duties: list[Duty] = [works.leadership]
     if file is not None:
         duties.append(Reload(file, settings, works.apply, works.reload_listeners()))
     server = HealthServer(settings.http.host, settings.http.port, works.pages())
-    return Daemon(works.schedule, server, works.clock, works.listeners(), duties)
+    return Daemon(works.scheduler, server, works.clock, works.listeners(), duties)
 
 
 class _Works:
@@ -83,7 +83,7 @@ class _Works:
 
     def __init__(self, settings: Settings, out: TextIO, *, dry_run: bool) -> None:
         self.clock = SystemClock()
-        self.office = Office(self._contend)
+        self.leadership = SharedLeadership(self._contend)
         self._dry_run = dry_run
         self._settings = settings
         self._stopping = False
@@ -91,18 +91,18 @@ class _Works:
         self._metrics = Metrics(__version__)
         self._heart = Heart(self.clock, (), _LEAST_PATIENCE)
         self._board = StatusBoard(__version__)
-        self._fleet = Fleet(self._greet, self._farewell)
-        self.schedule = Schedule(self.clock, self._metrics.overrun)
+        self._fleet = Fleet(self._on_added, self._on_gone)
+        self.scheduler = CycleScheduler(self.clock, self._metrics.overrun)
         self._abouts: dict[str, Callable[[], ObjectRef]] = {}
         client = kubernetes_client(settings.kubernetes)
         # Events are told by whoever sees them, leader or not, and hold up nobody's requests.
         side = kubernetes_client(settings.kubernetes)
         self._events = Events(side, self.clock, partial(self._complain, "events"))
-        self._outfitter = Outfitter(
-            Surroundings(
+        self._wiring = LoopWiring(
+            Shared(
                 clock=self.clock,
                 reporters=tuple(self._reporters()),
-                office=self.office,
+                leadership=self.leadership,
                 kubernetes=settings.kubernetes,
                 client=client,
                 dry_run=dry_run,
@@ -111,16 +111,16 @@ class _Works:
 
     def apply(self, settings: Settings) -> None:
         """Go on by these settings, from each target's next cycle. Raises ConfigError."""
-        outfits = self._outfitter.fit(settings)
+        inputs = self._wiring.inputs_for(settings)
         self._settings = settings
-        self._look_at(self._outfitter.targets)
+        self._look_at(self._wiring.targets)
         self._heart.allow(patience(settings))
         contended = settings.leadership.enabled and self._acts(settings)
-        self.office.put(outfits, contended=contended)
-        if not self.office.is_contended:
+        self.leadership.put(inputs, contended=contended)
+        if not self.leadership.is_contended:
             self._metrics.leading(True)  # noqa: FBT003
-        self._fleet.put(outfits)
-        self.schedule.put(self._fleet.cycles, settings.interval)
+        self._fleet.put(inputs)
+        self.scheduler.put(self._fleet.cycles, settings.interval)
 
     def _acts(self, settings: Settings) -> bool:
         shadows = (target.mode is Mode.SHADOW for target in settings.targets)
@@ -141,11 +141,11 @@ class _Works:
         for gone in set(self._abouts) - set(targets):
             del self._abouts[gone]
 
-    def _greet(self, target: str) -> None:
+    def _on_added(self, target: str) -> None:
         self._metrics.expect(target)
         self._heart.expect(target)
 
-    def _farewell(self, target: str) -> None:
+    def _on_gone(self, target: str) -> None:
         for each in (self._heart, self._board, self._metrics):
             each.forget(target)
 
@@ -261,7 +261,8 @@ def patience(settings: Settings) -> timedelta:
     """Return how long no cycle of a target may end before the daemon counts as hung.
 
     With more targets than workers, one may have to wait until all the others have hung for as long
-    as their calls may: two reads, the metrics, the gateway, and two writes.
+    as their calls may: two reads, the metrics, the gateway, and two writes (but for
+    the marks of victims).
     """
     slowest = settings.prometheus.timeout + settings.gateway.timeout
     slowest += 4 * settings.kubernetes.timeout

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
 import typer
 
 from autoscaler import __version__
+from autoscaler.daemon.reload import ConfigFile
 from autoscaler.errors import AutoscalerError, ConfigError, InputError
-from autoscaler.reload import ConfigFile
 from autoscaler.settings import Settings, TargetSettings, find_file, load, to_policy
 from autoscaler.settings.refusal import printable
 

@@ -25,7 +25,8 @@ class LastWriter:
     """Who wrote the replicas last, as the API's managed fields have it."""
 
     manager: str
-    at: datetime
+    at: datetime | None
+    """None where the API does not tell."""
     is_us: bool
 
 

@@ -41,7 +41,7 @@ class OwnWrites:
         """Take note of a write whose answer was lost."""
         self._lost = LostWrite(from_=from_, to=to, at=at)
 
-    def arrived(self, seen: TargetState) -> ScaleEvent | None:
+    def arrived(self, seen: TargetState, now: datetime) -> ScaleEvent | None:
         """Return the write of ours that the replicas now show to have happened after all, once.
 
         Its answer was lost, or the daemon died before it could remember it: then the number is not
@@ -54,7 +54,7 @@ class OwnWrites:
         if lost is not None and (writer.is_us if writer else seen.current == lost.to):
             at = lost.at
         elif self._remembered and writer is not None and writer.is_us:
-            at = writer.at
+            at = writer.at or now
         else:
             return None
         self.wrote(seen.current)

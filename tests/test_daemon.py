@@ -15,8 +15,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from autoscaler.daemon import Daemon, Listeners
-from autoscaler.schedule import Schedule
+from autoscaler.daemon.process import Daemon, Listeners
+from autoscaler.daemon.scheduler import CycleScheduler
 from tests.cycles import FakeClock
 from tests.stubs import AFTER, BEFORE, CONFIGURATION, DaemonProcess, World, environment
 
@@ -356,12 +356,12 @@ def test_cycles_are_finished_whatever_the_listeners_do():
 
     listeners = Listeners(on_started=fail, on_stopping=lambda name: None, on_stopped=lambda: None)
     clock = FakeClock(datetime.now(UTC))
-    schedule = Schedule(clock, lambda target: None)
-    schedule.put({"a/b": cycle}, timedelta(hours=1))
+    scheduler = CycleScheduler(clock, lambda target: None)
+    scheduler.put({"a/b": cycle}, timedelta(hours=1))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with pytest.raises(ZeroDivisionError):
-            Daemon(schedule, Noted(), clock, listeners, [Noted("duty")]).run()
+            Daemon(scheduler, Noted(), clock, listeners, [Noted("duty")]).run()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert finished.is_set()
@@ -431,7 +431,7 @@ def test_a_clock_put_back_does_not_put_the_cycles_to_sleep(monkeypatch):
         rounds.append(seconds)
         if ran.wait(0.1) or len(rounds) > 50:
             return SimpleNamespace(si_signo=signal.SIGTERM)
-        for job in schedule._scheduler.get_jobs():  # as they look once the clock was put back
+        for job in scheduler._scheduler.get_jobs():  # as they look once the clock was put back
             job.modify(next_run_time=clock.at + timedelta(hours=1))
         ran.clear()
         clock.at -= timedelta(seconds=1)
@@ -444,9 +444,9 @@ def test_a_clock_put_back_does_not_put_the_cycles_to_sleep(monkeypatch):
     )
     monkeypatch.setattr(signal, "sigtimedwait", wait)
     monkeypatch.setattr(signal, "pthread_sigmask", lambda how, mask: None)
-    schedule = Schedule(clock, lambda target: None)
-    schedule.put({"llm/ollama": ran.set}, timedelta(hours=1))
-    Daemon(schedule, Silent(), clock, listeners).run()
+    scheduler = CycleScheduler(clock, lambda target: None)
+    scheduler.put({"llm/ollama": ran.set}, timedelta(hours=1))
+    Daemon(scheduler, Silent(), clock, listeners).run()
     assert ran.is_set()
 
 

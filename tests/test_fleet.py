@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.fleet import Fleet
+from autoscaler.daemon.fleet import Fleet
+from autoscaler.daemon.scheduler import WORKERS, CycleScheduler
 from autoscaler.loop import Plan, Ports
-from autoscaler.schedule import WORKERS, Schedule
 from tests.cycles import POLICY, QUERIES, FakeClock, FakeReporter, FakeSource, FakeTarget
 
 HOUR = timedelta(hours=1)
@@ -31,14 +31,14 @@ class Rig:
 
     def put(self, *names, policy=POLICY):
         """Have exactly these targets."""
-        outfits = {}
+        inputs = {}
         for name in names:
             target = self.targets.setdefault(name, FakeTarget())
             ports = Ports(
                 source=self.source, target=target, clock=self.clock, reporters=(self.reporter,)
             )
-            outfits[name] = (Plan(name=name, policy=policy, queries=QUERIES), ports)
-        self.fleet.put(outfits)
+            inputs[name] = (Plan(name=name, policy=policy, queries=QUERIES), ports)
+        self.fleet.put(inputs)
 
     def cycle(self, name):
         """Run one cycle."""
@@ -98,65 +98,65 @@ def test_a_target_leaves_after_its_last_cycle():
     assert len(rig.reporter.reports) == 1
 
 
-# --- schedule -------------------------------------------------------------------------------------
+# --- scheduler ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def schedule():
-    """Return a schedule that runs."""
-    schedule = Schedule(SystemClock(), lambda target: None)
-    schedule.start()
-    yield schedule
-    schedule.finish()
+def scheduler():
+    """Return a scheduler that runs."""
+    scheduler = CycleScheduler(SystemClock(), lambda target: None)
+    scheduler.start()
+    yield scheduler
+    scheduler.finish()
 
 
-def times(schedule):
+def times(scheduler):
     """Return when each target is to run next."""
-    return {job.id: job.next_run_time for job in schedule._scheduler.get_jobs()}
+    return {job.id: job.next_run_time for job in scheduler._scheduler.get_jobs()}
 
 
 def test_first_cycles_are_spread_over_the_interval():
     """The first, and so a single one, at once."""
     clock = FakeClock(datetime(2026, 11, 23, 10, 0, tzinfo=UTC))
-    schedule = Schedule(clock, lambda target: None)
-    schedule._scheduler.start(paused=True)
+    scheduler = CycleScheduler(clock, lambda target: None)
+    scheduler._scheduler.start(paused=True)
     try:
-        schedule.put(dict.fromkeys("abcd", print), timedelta(seconds=8))
-        starts = [at - clock.at for at in times(schedule).values()]
+        scheduler.put(dict.fromkeys("abcd", print), timedelta(seconds=8))
+        starts = [at - clock.at for at in times(scheduler).values()]
         assert starts == [timedelta(seconds=2 * n) for n in range(4)]
         clock.at -= HOUR
-        schedule.begin_anew()
-        assert {at - clock.at for at in times(schedule).values()} == set(starts)
-        schedule.put({"e": print}, timedelta(seconds=8))
-        assert times(schedule) == {"e": clock.at}
+        scheduler.begin_anew()
+        assert {at - clock.at for at in times(scheduler).values()} == set(starts)
+        scheduler.put({"e": print}, timedelta(seconds=8))
+        assert times(scheduler) == {"e": clock.at}
     finally:
-        schedule.finish()
+        scheduler.finish()
 
 
 def test_what_stays_keeps_its_times_unless_the_interval_changes():
     """Then all are spread anew."""
     clock = FakeClock(datetime(2026, 11, 23, 10, 0, tzinfo=UTC))
-    schedule = Schedule(clock, lambda target: None)
-    schedule._scheduler.start(paused=True)
+    scheduler = CycleScheduler(clock, lambda target: None)
+    scheduler._scheduler.start(paused=True)
     try:
-        schedule.put({"a": print, "b": print}, timedelta(seconds=8))
-        before = times(schedule)
+        scheduler.put({"a": print, "b": print}, timedelta(seconds=8))
+        before = times(scheduler)
         clock.at += timedelta(seconds=1)
-        schedule.put({"a": print, "b": print, "c": print}, timedelta(seconds=8))
-        assert times(schedule) == before | {"c": clock.at}
-        schedule.put({"a": print, "b": print}, timedelta(seconds=4))
-        assert times(schedule) == {"a": clock.at, "b": clock.at + timedelta(seconds=2)}
+        scheduler.put({"a": print, "b": print, "c": print}, timedelta(seconds=8))
+        assert times(scheduler) == before | {"c": clock.at}
+        scheduler.put({"a": print, "b": print}, timedelta(seconds=4))
+        assert times(scheduler) == {"a": clock.at, "b": clock.at + timedelta(seconds=2)}
     finally:
-        schedule.finish()
+        scheduler.finish()
 
 
-def test_one_that_hangs_holds_up_itself_alone(schedule):
+def test_one_that_hangs_holds_up_itself_alone(scheduler):
     """As many as there are workers, less one: the others go on as if nothing was."""
     end = threading.Event()
     runs = []
     cycles = {f"hangs-{n}": lambda: end.wait(30) for n in range(WORKERS - 1)}
     cycles |= {f"runs-{n}": lambda n=n: runs.append((n, time.monotonic())) for n in range(20)}
-    schedule.put(cycles, timedelta(seconds=0.2))
+    scheduler.put(cycles, timedelta(seconds=0.2))
     time.sleep(2.0)
     end.set()
     for n in range(20):
@@ -164,12 +164,12 @@ def test_one_that_hangs_holds_up_itself_alone(schedule):
         assert len(seen) >= 6
 
 
-def test_more_than_the_workers_that_hang_make_the_others_late_and_no_more(schedule):
+def test_more_than_the_workers_that_hang_make_the_others_late_and_no_more(scheduler):
     """Each hangs for so long as its calls may; every target has its turn all the same."""
     runs = []
     cycles = {f"hangs-{n}": lambda: time.sleep(0.3) for n in range(3 * WORKERS)}
     cycles |= {f"runs-{n}": lambda n=n: runs.append(n) for n in range(20)}
-    schedule.put(cycles, timedelta(seconds=0.2))
+    scheduler.put(cycles, timedelta(seconds=0.2))
     time.sleep(3.0)
     assert set(runs) == set(range(20))
     assert len(runs) >= 20 * 3

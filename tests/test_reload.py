@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from autoscaler.daemon.reload import ConfigFile, Reload, ReloadListeners
 from autoscaler.errors import ConfigError
-from autoscaler.reload import ConfigFile, Reload, ReloadListeners
 from tests.stubs import CONFIGURATION, DaemonProcess, World
 
 QUIET = CONFIGURATION.replace("interval: 100ms", "interval: 1s")

@@ -127,6 +127,7 @@ class Channels(Generic[C]):
         """
         until = self._clock.monotonic() + seconds
         give_back = self._turns.take(key, seconds)
+        began = self._clock.monotonic()
         channel = None
         try:
             channel = self._take() if repeatable else None
@@ -136,8 +137,10 @@ class Channels(Generic[C]):
             channel = Channel(self._open_client)
             return self._use(channel, until, work)
         finally:
-            is_late = self._clock.monotonic() > until - _NEARLY_SECONDS
-            (self._turns.suspect if is_late else self._turns.clear)(key)
+            if self._clock.monotonic() < until - _NEARLY_SECONDS:
+                self._turns.clear(key)
+            elif until - began > seconds / 4:  # else it was the wait that took the time
+                self._turns.suspect(key)
             if channel is None:
                 give_back()
             else:

@@ -21,7 +21,6 @@ from autoscaler.decision.model import (
     ScalingState,
 )
 from autoscaler.decision.refusal import shown
-from autoscaler.decision.stuck import stuck_pods
 from autoscaler.decision.words import MetricType, MissingKind, OnEmpty, PodPhase, Reason
 
 _NOT_OBSERVED = Missing(missing=MissingKind.FAILED, detail="not in the observation")
@@ -75,10 +74,10 @@ def read_metrics(
     policy: Policy,
     state: ScalingState,
     observation: Observation,
-    stuck: tuple[str, ...] | None = None,
+    stuck: tuple[str, ...] = (),
 ) -> tuple[Reading, ...]:
     """Judge each metric of the policy, with its hold clock. What is stuck does not serve."""
-    seen = _see(observation, stuck_pods(policy, state, observation) if stuck is None else stuck)
+    seen = _see(observation, stuck)
     return tuple(_read(metric, policy, state, seen) for metric in policy.metrics)
 
 

@@ -35,11 +35,6 @@ class _Sign(Enum):
     UNKNOWN = auto()
 
 
-def stuck_pods(policy: Policy, state: ScalingState, observation: Observation) -> tuple[str, ...]:
-    """Return the names of the pods that are stuck now, the longest stuck first."""
-    return watch(policy, state, observation).stuck
-
-
 def watch(policy: Policy, state: ScalingState, observation: Observation) -> Watch:
     """Look at each pod that has requests, or whose clock runs and whose requests are not known.
 

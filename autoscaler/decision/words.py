@@ -104,6 +104,7 @@ class Stage(StrEnum):
     """The rules of a decision, in their order."""
 
     QUALITY = "quality"
+    STUCK = "stuck"
     RECOMMEND = "recommend"
     TOLERANCE = "tolerance"
     FEASIBILITY = "feasibility"
@@ -113,10 +114,9 @@ class Stage(StrEnum):
     IDLE = "idle"
     PENDING = "pending"
     BOUNDS = "bounds"
-    CONFLICT = "conflict"
     SWITCH = "switch"
+    CONFLICT = "conflict"
     VICTIMS = "victims"
-    STUCK = "stuck"
 
 
 class Reason(StrEnum):

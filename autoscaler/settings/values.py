@@ -93,7 +93,7 @@ Duration = Annotated[
     timedelta, BeforeValidator(_span), PlainSerializer(format_duration, when_used="json")
 ]
 """Prometheus notation; `0` is the only number that needs no unit."""
-Pause = Annotated[Duration, within("0s", "1d")]
+Span = Annotated[Duration, within("0s", "1d")]
 Period = Annotated[Duration, within("1ms", "1d")]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 
-from autoscaler.adapters.kubernetes.elector import Elector, Terms, Write
+from autoscaler.adapters.kubernetes.elector import Elector, Timing, Write
 from autoscaler.adapters.kubernetes.lease import Lease
 
-TERMS = Terms(duration=timedelta(seconds=15), write=timedelta(seconds=5))
+TIMING = Timing(duration=timedelta(seconds=15), write=timedelta(seconds=5))
 GIVEN_UP = 3.0
 """Seconds after which no answer is waited for any more; the request may still be carried out."""
 
@@ -70,10 +70,10 @@ class Notes:
 class Contender:
     """One elector on a machine of its own."""
 
-    def __init__(self, name, random, terms=TERMS):
+    def __init__(self, name, random, timing=TIMING):
         self.name = name
         self.notes = Notes(name)
-        self.elector = Elector(name, terms, self.notes, random.random)
+        self.elector = Elector(name, timing, self.notes, random.random)
         self.offset = random.uniform(-1e6, 1e6)
         self.rate = random.uniform(0.98, 1.02)
         self.frozen_until = 0.0
@@ -93,10 +93,10 @@ class Contender:
 class Election:
     """Contenders, a Lease, and what goes wrong between them."""
 
-    def __init__(self, seed, *, contenders=2, trouble=1.0, terms=TERMS):
+    def __init__(self, seed, *, contenders=2, trouble=1.0, timing=TIMING):
         self.random = Random(seed)
         self.trouble = trouble
-        self.terms = terms
+        self.timing = timing
         self.box = LeaseBox()
         self.now = 0.0
         self.overlaps = []
@@ -108,7 +108,7 @@ class Election:
 
     def join(self):
         """Let one more process contend."""
-        contender = Contender(f"c{len(self.contenders)}", self.random, self.terms)
+        contender = Contender(f"c{len(self.contenders)}", self.random, self.timing)
         self.contenders.append(contender)
         self.at(self.random.uniform(0, 5), self.look, contender)
         return contender
@@ -199,7 +199,7 @@ class Election:
         if not contender.leads(self.now):
             return
         for other in self.contenders:
-            may_write = other.ends + TERMS.write.total_seconds()
+            may_write = other.ends + TIMING.write.total_seconds()
             if other is not contender and may_write > self.now:
                 self.overlaps.append((self.now, contender.name, other.name, may_write))
         reign = contender.elector._reign
@@ -208,5 +208,5 @@ class Election:
     def resign(self, contender):
         """Stop one: its last write has ended."""
         contender.elector.resign()
-        contender.ends = self.now - TERMS.write.total_seconds()
+        contender.ends = self.now - TIMING.write.total_seconds()
         self.look(contender)

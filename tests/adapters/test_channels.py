@@ -309,7 +309,7 @@ def test_queries_that_always_hang_leave_the_places_to_the_others() -> None:
     with KeepAlive(answer) as server, ThreadPoolExecutor(40) as pool:
         asked = source(server, seconds=0.4)
         slow = [f"slow{number}" for number in range(32)]
-        for _ in range(2):  # half of them get no turn the first time
+        while len(asked._session._channels._turns._suspects) < 32:  # half get no turn at first
             list(pool.map(lambda query: ask(asked, query), slow))
         asked._timeout = timedelta(seconds=3)
         hung = [pool.submit(ask, asked, query) for query in slow]
@@ -323,6 +323,20 @@ def test_queries_that_always_hang_leave_the_places_to_the_others() -> None:
             assert ask(asked, f"{number}") == {f"{number}": SEEN}
         assert time.monotonic() - began < 2
         server.close_all()
+
+
+def test_a_query_is_not_suspected_for_having_waited() -> None:
+    """It got its turn when its time was nearly over: that says nothing about it."""
+
+    def answer(connection: socket.socket, _: int) -> bool:
+        time.sleep(0.42)
+        connection.sendall(http(SEVEN))
+        return True
+
+    with KeepAlive(answer) as server, ThreadPoolExecutor(17) as pool:
+        asked = source(server, seconds=0.5)
+        list(pool.map(lambda number: ask(asked, f"{number}"), range(17)))
+        assert asked._session._channels._turns._suspects == set()
 
 
 def test_a_query_that_hung_and_answers_again_is_like_any_other() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.adapters.kubernetes.elector import Elector, Read, Terms, Write
+from autoscaler.adapters.kubernetes.elector import Elector, Read, Timing, Write
 from autoscaler.adapters.kubernetes.lease import Claim
-from tests.adapters.elections import TERMS, Election, LeaseBox, Notes
+from tests.adapters.elections import TIMING, Election, LeaseBox, Notes
 
 FIFTEEN = timedelta(seconds=15)
 
@@ -20,7 +20,7 @@ class Alone:
     def __init__(self, box, name="me"):
         self.box = box
         self.notes = Notes(name)
-        self.elector = Elector(name, TERMS, self.notes, lambda: 0.0)
+        self.elector = Elector(name, TIMING, self.notes, lambda: 0.0)
         self.now = 1000.0
 
     def act(self, takes=0.0):
@@ -277,7 +277,7 @@ def test_two_never_lead_at_once(seed, contenders):
         assert len(contender.terms) == len(set(contender.terms))
 
 
-class Careless(Terms):
+class Careless(Timing):
     """Counts on the Lease for as long as others wait, and not a margin less."""
 
     @property
@@ -288,10 +288,10 @@ class Careless(Terms):
 
 def test_a_leader_without_a_margin_is_found_out():
     """The elections above would not be won by whoever stops too late."""
-    careless = Careless(duration=TERMS.duration, write=TERMS.write)
+    careless = Careless(duration=TIMING.duration, write=TIMING.write)
     found = 0
     for seed in range(50):
-        election = Election(seed, terms=careless)
+        election = Election(seed, timing=careless)
         election.run(600)
         found += len(election.overlaps)
     assert found > 10
@@ -329,6 +329,6 @@ def test_what_was_left_is_what_is_found(seed):
 
 def test_terms_leave_room_for_failures():
     """By default a renewal may fail once before the leadership is lost."""
-    terms = Terms(duration=FIFTEEN, write=timedelta(seconds=5))
-    assert terms.validity == pytest.approx(8.5)
-    assert terms.renewal + 3 + 2 * terms.retry <= terms.validity
+    timing = Timing(duration=FIFTEEN, write=timedelta(seconds=5))
+    assert timing.validity == pytest.approx(8.5)
+    assert timing.renewal + 3 + 2 * timing.retry <= timing.validity

@@ -11,7 +11,7 @@ import pytest
 from kubernetes import client as k
 
 from autoscaler.adapters.kubernetes import EventReporter, Events, ObjectRef, load_client
-from autoscaler.adapters.kubernetes.reporting import WRITE_FAILED
+from autoscaler.adapters.kubernetes.event_reporter import WRITE_FAILED
 from autoscaler.decision.model import Decision, Step
 from autoscaler.decision.record import Outcome
 from autoscaler.decision.words import Direction, Mode, Reason, Stage

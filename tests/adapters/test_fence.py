@@ -10,7 +10,7 @@ from autoscaler.errors import TargetWriteError, UnknownWriteError
 from tests.sandbox.kube_cluster import ClusterThread
 
 
-class Office:
+class Leader:
     """Leads as long as a test says."""
 
     def __init__(self):
@@ -25,9 +25,9 @@ class Office:
 
 
 @pytest.fixture
-def office():
+def leader():
     """Return one that leads."""
-    return Office()
+    return Leader()
 
 
 @pytest.fixture
@@ -39,54 +39,54 @@ def kube(tmp_path):
 
 
 @pytest.fixture
-def target(kube, office):
+def target(kube, leader):
     """Return the Deployment behind a fence."""
-    client = fenced(load_client(str(kube.cluster.kubeconfig_path)), office.leads)
+    client = fenced(load_client(str(kube.cluster.kubeconfig_path)), leader.leads)
     target = KubernetesTarget(namespace="llm", deployment="ollama", client=client)
     target.read()
     return target
 
 
-def test_a_leader_writes_and_anybody_reads(kube, target, office):
+def test_a_leader_writes_and_anybody_reads(kube, target, leader):
     """The fence is asked for the write alone: as it is made, and as its bytes leave."""
-    assert office.asked == 0
+    assert leader.asked == 0
     target.scale(2, 3)
     assert kube.cluster.replicas("llm", "ollama") == 3
-    assert office.asked > 1
-    office.last = 0
+    assert leader.asked > 1
+    leader.last = 0
     assert target.read().current == 3
 
 
-def test_who_does_not_lead_writes_nothing(kube, target, office):
+def test_who_does_not_lead_writes_nothing(kube, target, leader):
     """And knows that nothing was written."""
-    office.last = 0
+    leader.last = 0
     with pytest.raises(TargetWriteError, match="the leadership has been lost") as refused:
         target.scale(2, 3)
     assert not isinstance(refused.value, UnknownWriteError)
     assert kube.cluster.audit == []
 
 
-def test_a_leadership_that_ends_on_the_way_ends_the_write(kube, target, office):
+def test_a_leadership_that_ends_on_the_way_ends_the_write(kube, target, leader):
     """Between any two questions: up to the last one nothing has left that has an effect."""
     target.scale(2, 3)
-    questions = office.asked
+    questions = leader.asked
     assert questions >= 2
     for last in range(questions):
-        office.asked, office.last = 0, last
+        leader.asked, leader.last = 0, last
         with pytest.raises(TargetWriteError, match="the leadership has been lost"):
             target.scale(3, 4)
     assert len(kube.cluster.audit) == 1
-    office.last = None
+    leader.last = None
     target.scale(3, 4)
 
 
-def test_a_shrink_is_fenced_at_each_of_its_requests(kube, target, office):
+def test_a_shrink_is_fenced_at_each_of_its_requests(kube, target, leader):
     """The victims' marks and the number: what was begun is left to the next leader."""
     first, second = [pod.name for pod in target.read().pods]
     target.scale(2, 1, [first])
-    questions, writes = office.asked, len(kube.cluster.audit)
+    questions, writes = leader.asked, len(kube.cluster.audit)
     assert writes == 2
-    office.asked, office.last = 0, questions - 1
+    leader.asked, leader.last = 0, questions - 1
     with pytest.raises(TargetWriteError, match="the leadership has been lost"):
         target.scale(1, 0, [second])
     assert kube.cluster.replicas("llm", "ollama") == 1

@@ -15,7 +15,7 @@ from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
 from autoscaler.decision.model import Schedule
 from autoscaler.errors import AutoscalerError
-from tests.adapters.seen import STANDBY, pods, seen
+from tests.adapters.views import STANDBY, pods, seen
 from tests.cycles import POLICY, UNREADABLE, FakeClock, report_of
 
 

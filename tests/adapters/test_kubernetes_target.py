@@ -9,7 +9,7 @@ from kubernetes import client as k
 
 from autoscaler.adapters.kubernetes import KubernetesTarget, load_client
 from autoscaler.adapters.kubernetes.annotations import COST, MARK, PAUSED
-from autoscaler.adapters.kubernetes.seen import seen_of, selector_of
+from autoscaler.adapters.kubernetes.target_state import seen_of, selector_of
 from autoscaler.adapters.kubernetes.transport import AnswerError
 from autoscaler.decision.words import Direction
 from autoscaler.errors import (
@@ -170,7 +170,7 @@ def entry(manager, time="2026-11-23T10:00:00Z", **more) -> dict:
         ([], None),
         ([entry("helm", fieldsV1={"f:metadata": {}})], None),
         ([entry("helm", fieldsV1={"f:spec": {"f:template": {}}})], None),
-        ([entry("helm", time=None)], None),
+        ([entry("helm", time=None)], ("helm", False)),
         ([entry("ollama-autoscaler", subresource="scale")], ("ollama-autoscaler", True)),
         (
             [entry("ollama-autoscaler"), entry("argocd", "2026-11-23T10:00:01Z")],
@@ -178,28 +178,33 @@ def entry(manager, time="2026-11-23T10:00:00Z", **more) -> dict:
         ),
         (
             [entry("argocd"), entry("ollama-autoscaler", "2026-11-23T10:00:01Z")],
-            ("ollama-autoscaler", True),
+            ("argocd", False),
         ),
+        ([entry("ollama-autoscaler", None), entry("argocd")], ("argocd", False)),
+        ([entry("keda", None), entry("argocd")], ("argocd", False)),
         ([entry("ollama-autoscaler"), entry("argocd", operation="Apply")], ("argocd", False)),
         ([entry("a\nb\x1b[31m" + 200 * "c")], ("a?b?[31m" + 120 * "c", False)),
         ([entry(None)], ("unknown", False)),
     ],
 )
 def test_the_writer_is_the_newest_that_has_the_count(kube, target, entries, writer):
-    """Whatever subresource it went by; in one second, somebody else was later than we."""
+    """Whatever subresource it went by; who shares the count with us has written it after us."""
     edit(kube, DEPLOYMENTS, NAME, lambda obj: obj["metadata"].update(managedFields=entries))
     found = target.read().writer
     assert (found and (found.manager, found.is_us)) == writer
 
 
-def test_the_writer_is_told_with_its_time(kube, target):
-    """Ours after a write of ours, and whoever comes after us."""
+def test_the_writer_is_told_with_its_time_where_there_is_one(kube, target):
+    """Ours after a write of ours, which has none, and whoever comes after us."""
     target.scale(3, 4)
     ours = target.read().writer
-    kube.call(lambda: kube.cluster.scale(NS, NAME, 5, "kube-controller-manager"))
+    api = k.AppsV1Api(target._client)
+    api.patch_namespaced_deployment(
+        NAME, NS, {"spec": {"replicas": 5}}, field_manager="kubectl-edit"
+    )
     theirs = target.read().writer
-    assert (ours.manager, ours.is_us) == ("ollama-autoscaler", True)
-    assert (theirs.manager, theirs.is_us) == ("kube-controller-manager", False)
+    assert (ours.manager, ours.is_us, ours.at) == ("ollama-autoscaler", True, None)
+    assert (theirs.manager, theirs.is_us) == ("kubectl-edit", False)
     assert abs((datetime.now(UTC) - theirs.at).total_seconds()) < 60
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autoscaler.adapters.kubernetes.elector import Elector, Terms, Write
+from autoscaler.adapters.kubernetes.elector import Elector, Timing, Write
 from autoscaler.adapters.kubernetes.leadership import LeadershipListeners, LeaseLeadership
 from autoscaler.adapters.kubernetes.lease import Claim
 from autoscaler.errors import ConflictError, TargetReadError
 from tests.adapters.elections import LeaseBox, Notes
 
-TERMS = Terms(duration=timedelta(seconds=1), write=timedelta(seconds=0.1))
+TIMING = Timing(duration=timedelta(seconds=1), write=timedelta(seconds=0.1))
 
 
 class Clock:
@@ -67,7 +67,7 @@ class Rig:
         self.access = Access()
         self.told = []
         self.changed = threading.Condition()
-        elector = Elector("me", TERMS, Notes("me"), lambda: 0.0)
+        elector = Elector("me", TIMING, Notes("me"), lambda: 0.0)
         listeners = LeadershipListeners(
             on_leads=self.teller("leads"),
             on_stands_by=self.teller("stands by"),
@@ -95,7 +95,7 @@ class Rig:
 
     def vacate(self):
         """Let nobody hold the Lease."""
-        self.access.box.keep(Claim(holder="", duration=TERMS.duration, given_back=True))
+        self.access.box.keep(Claim(holder="", duration=TIMING.duration, given_back=True))
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_another_holder_is_named(rig):
 def test_a_hurry_brings_the_renewal_forward(rig):
     """Much within the time that it would have taken."""
     slow = Rig()
-    slow.leadership._elector._terms = Terms(
+    slow.leadership._elector._timing = Timing(
         duration=timedelta(seconds=6), write=timedelta(seconds=0.1)
     )
     slow.vacate()

@@ -33,7 +33,7 @@ from autoscaler.decision.words import (
     Stage,
 )
 from autoscaler.errors import ForbiddenError
-from tests.adapters.seen import STANDBY, pods, seen
+from tests.adapters.views import STANDBY, pods, seen
 from tests.cycles import CONFLICT, POLICY, START, UNREADABLE, Rig, report_of
 
 WHO = {"target": "llm/ollama"}

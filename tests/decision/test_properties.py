@@ -27,7 +27,7 @@ from autoscaler.decision.model import (
 from autoscaler.decision.numbers import EPSILON
 from autoscaler.decision.record import Outcome, Record, from_json, to_json
 from autoscaler.decision.schedule import bounds_in_force
-from autoscaler.decision.stuck import stuck_pods
+from autoscaler.decision.stuck import watch
 from autoscaler.decision.words import (
     FINISHED,
     Direction,
@@ -356,7 +356,7 @@ def test_a_stuck_pod_goes_before_every_ready_one_that_works(history):
     """Whatever they serve."""
     policy, cycles = history
     for state, observation, verdict in cycles:
-        stuck = set(stuck_pods(policy, state, observation))
+        stuck = set(watch(policy, state, observation).stuck)
         assert stuck <= ready_names(observation)
         victims = set(verdict.decision.victims)
         if victims & (ready_names(observation) - stuck):
@@ -371,7 +371,7 @@ def test_only_a_stuck_pod_is_replaced_and_never_the_last_ready_one(history):
         pod = verdict.decision.replace
         if pod is None:
             continue
-        stuck = set(stuck_pods(policy, state, observation))
+        stuck = set(watch(policy, state, observation).stuck)
         assert pod in stuck
         assert ready_names(observation) - stuck
         assert policy.restart_stuck

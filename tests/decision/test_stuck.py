@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.decision.cycle import judge
 from autoscaler.decision.decide import decide
 from autoscaler.decision.model import ForeignWrite, Metric, Pod, Samples
-from autoscaler.decision.stuck import stuck_pods
 from autoscaler.decision.words import Direction, MetricType, PodPhase, Reason, Stage
 from tests.decision.build import (
     CPU,
@@ -65,7 +65,7 @@ def test_requests_in_flight_and_no_use_for_the_time_make_a_replica_stuck():
     verdict = watch(story, 300)
     assert names_stuck(verdict) == ["requests in flight and no use: a"]
     observation = seen(2, now=300, queue=1.6, pods=TWO, cpu=use(300, a=0.01, b=0.4))
-    assert stuck_pods(GIVEN, before, observation) == ("a",)
+    assert judge(GIVEN, before, observation).stuck == ("a",)
     step = next(step for step in verdict.steps if step.stage is Stage.STUCK)
     assert (step.from_, step.to, step.reason) == (2, 2, Reason.REPLICA_STUCK)
 

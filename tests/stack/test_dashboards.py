@@ -19,7 +19,7 @@ from autoscaler.adapters.gauges import QUALITIES
 from autoscaler.adapters.telemetry import Metrics
 from autoscaler.decision.model import Schedule
 from autoscaler.decision.words import Reason, Stage
-from tests.adapters.seen import pods, seen
+from tests.adapters.views import pods, seen
 from tests.cycles import POLICY
 from tests.stack.boards import BOARDS, FILES, Json, expressions, panels, queried, targets
 from tests.stack.builds import TOOLS, tool

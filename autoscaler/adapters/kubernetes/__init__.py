@@ -1,29 +1,33 @@
-"""Kubernetes by the official client: one Deployment's replicas and pods, and what `check` asks.
+"""Kubernetes by the official client: a Deployment, the Lease, events, and what `check` asks.
 
-client       connect, call within a timeout, turn every failure into one of ours
-transport    one request, bounded in time and in size
-telling      what a failure was, in a few words that are always the same
-target       the loop's ScaleTarget: two reads a cycle, and what the decision asks to be written
-answers      a raw answer, taken apart
-seen         answers in the loop's words
-annotations  a pause, and the marks of victims
-lease        one Lease, read and written
-elector      who leads, told from the Lease: what to ask next, and what the answers mean
-leadership   a thread that does what the elector says
-fence        a client whose writes only a leader makes
-events       Kubernetes events, in the background
-reporting    which cycles are worth one
-checks       rights, other scalers, CPU limits
+target           the loop's ScaleTarget: two reads a cycle, and what the decision asks to be written
+target_state     what the reads say, in the loop's words
+answers          a raw answer, taken apart
+annotations      a pause, and the marks of victims
+
+lease            one Lease, read and written
+elector          who leads, told from the Lease: what to ask next, and what the answers mean
+leadership       a thread that does what the elector says
+fence            a client whose writes only a leader makes
+
+events           Kubernetes events, in the background
+event_reporter   which cycles are worth one
+
+checks           rights, other scalers, CPU limits
+
+client           connect, call within a timeout, turn every failure into one of ours
+transport        one request, bounded in time and in size
+telling          what a failure was, in a few words that are always the same
 """
 
 from autoscaler.adapters.kubernetes.checks import KubernetesChecks, LeaseChecks, OtherScaler
 from autoscaler.adapters.kubernetes.client import FIELD_MANAGER, ApiClient, Right, load_client
-from autoscaler.adapters.kubernetes.elector import Elector, Terms
+from autoscaler.adapters.kubernetes.elector import Elector, Timing
+from autoscaler.adapters.kubernetes.event_reporter import EventReporter
 from autoscaler.adapters.kubernetes.events import Events, ObjectRef
 from autoscaler.adapters.kubernetes.fence import fenced
 from autoscaler.adapters.kubernetes.leadership import LeadershipListeners, LeaseLeadership
 from autoscaler.adapters.kubernetes.lease import LeaseClient, own_namespace
-from autoscaler.adapters.kubernetes.reporting import EventReporter
 from autoscaler.adapters.kubernetes.target import KubernetesTarget
 
 __all__ = [
@@ -41,7 +45,7 @@ __all__ = [
     "ObjectRef",
     "OtherScaler",
     "Right",
-    "Terms",
+    "Timing",
     "fenced",
     "load_client",
     "own_namespace",

@@ -1,8 +1,8 @@
 """Who leads, told from one Lease: what to ask of it next, and what its answers mean.
 
-Nothing here calls or waits: `due` says what to ask, `answered`, `refused` and `failed` take in what
-came of it, with times of this machine's clock of elapsed seconds. Clocks of other machines are
-never looked at.
+Nothing here calls or waits: `due` says what to ask, `answered` and `failed` take in what came of
+it, with times of this machine's clock of elapsed seconds. Clocks of other machines are never looked
+at.
 
 Why two never lead at once. A write to the Lease succeeds only where nobody wrote since it was read.
 A holder counts on the Lease for `duration - margin` from *before* it sent the write that succeeded.
@@ -34,7 +34,7 @@ _DRIFT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Timing:
     """What the electors of one Lease have to agree on, more or less."""
 
     duration: timedelta
@@ -79,7 +79,7 @@ class _Reign:
     until: float
 
 
-class Memory(Protocol):
+class StateKeeper(Protocol):
     """What is kept in the Lease beside the claim."""
 
     def text(self) -> str:
@@ -93,22 +93,22 @@ class Elector:
     """One contender for one Lease."""
 
     def __init__(
-        self, identity: str, terms: Terms, memory: Memory, jitter: Callable[[], float]
+        self, identity: str, timing: Timing, keeper: StateKeeper, jitter: Callable[[], float]
     ) -> None:
         """Contend as `identity`, which no other process has or ever had.
 
         `jitter` gives numbers from 0 to 1 at random.
         """
         self._identity = identity
-        self._terms = terms
-        self._memory = memory
+        self._timing = timing
+        self._keeper = keeper
         self._jitter = jitter
         self._reign: _Reign | None = None  # replaced as a whole, since other threads read it
         self._term: int | None = None
         self._resigning = False
         self._seen: Lease | None = None
         self._since: float | None = None
-        self._patience = terms.duration.total_seconds()
+        self._patience = timing.duration.total_seconds()
         self._is_current = False
         self._next = self._soonest = -inf
 
@@ -158,7 +158,7 @@ class Elector:
         if self._resigning:
             return None
         if self._seen is None:
-            return Write(claim=Claim(holder="", duration=self._terms.duration), over=None)
+            return Write(claim=Claim(holder="", duration=self._timing.duration), over=None)
         if self._seen.claim.given_back or self._left(now) <= 0:
             return Write(claim=self._taken(self._seen.claim), over=self._seen)
         return Read()
@@ -178,7 +178,7 @@ class Elector:
             # Taken without our learning of it: it still has what the leader before has left.
             renewed = self._seen.claim
         else:
-            renewed = self._claim(self._term or 0, self._memory.text())
+            renewed = self._claim(self._term or 0, self._keeper.text())
         return replace(renewed, holder="", given_back=True) if self._resigning else renewed
 
     def _taken(self, found: Claim) -> Claim:
@@ -188,7 +188,7 @@ class Elector:
     def _claim(self, transitions: int, state: str) -> Claim:
         return Claim(
             holder=self._identity,
-            duration=self._terms.duration,
+            duration=self._timing.duration,
             transitions=transitions,
             state=state,
         )
@@ -205,19 +205,19 @@ class Elector:
         elif isinstance(request, Write):
             self._lead(sent)
         wait = self._wait(request, now)
-        self._next, self._soonest = now + wait, min(now + wait, sent + self._terms.retry)
+        self._next, self._soonest = now + wait, min(now + wait, sent + self._timing.retry)
 
     def failed(self, now: float) -> None:
         """Take in that nothing came of it, as far as we know: it may have, or may still."""
         self._is_current = False
-        self._next = self._soonest = now + self._terms.retry * (1 + self._jitter())
+        self._next = self._soonest = now + self._timing.retry * (1 + self._jitter())
 
     def _see(self, lease: Lease | None, now: float) -> None:
         version, before = (each.version if each else None for each in (lease, self._seen))
         if self._since is None or version != before:
             self._since = now
         if lease is not None:
-            self._patience = max(self._terms.duration, lease.claim.duration).total_seconds()
+            self._patience = max(self._timing.duration, lease.claim.duration).total_seconds()
         self._seen, self._is_current = lease, True
 
     def _lead(self, sent: float) -> None:
@@ -226,13 +226,13 @@ class Elector:
             return
         term = seen.claim.transitions
         if term != self._term:
-            self._memory.begin(seen.claim.state)
+            self._keeper.begin(seen.claim.state)
             self._term = term
-        self._reign = _Reign(term=term, until=sent + self._terms.validity)
+        self._reign = _Reign(term=term, until=sent + self._timing.validity)
 
     def _wait(self, request: Read | Write, now: float) -> float:
         """Return the seconds from an answer to the next request."""
-        renewal = self._terms.renewal * (1 - 0.2 * self._jitter())
+        renewal = self._timing.renewal * (1 - 0.2 * self._jitter())
         if self._resigning:
             return 0.0
         if self.is_holder:

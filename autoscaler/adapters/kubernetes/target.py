@@ -19,7 +19,7 @@ from autoscaler.adapters.kubernetes.client import (
     Right,
 )
 from autoscaler.adapters.kubernetes.events import ObjectRef
-from autoscaler.adapters.kubernetes.seen import PodDetails, seen_of, selector_of
+from autoscaler.adapters.kubernetes.target_state import PodDetails, seen_of, selector_of
 from autoscaler.adapters.kubernetes.transport import AnswerError
 from autoscaler.errors import ActError, TargetWriteError, UnknownWriteError
 from autoscaler.ports import TargetState

@@ -34,13 +34,15 @@ class Writer:
         return told == (self.manager, self.subresource, self.operation)
 
     def entry(self) -> Object:
-        """Write the entry that says that the count is this writer's since now."""
-        named = {"subresource": self.subresource} if self.subresource else {}
+        """Write the entry that says that the count is this writer's since now.
+
+        As on a real server (seen on 1.37), what was written by a subresource has no time.
+        """
+        named = {"subresource": self.subresource} if self.subresource else {"time": timestamp()}
         return {
             "manager": self.manager,
             "operation": self.operation,
             "apiVersion": DEPLOYMENTS.api_version,
-            "time": timestamp(),
             "fieldsType": "FieldsV1",
             "fieldsV1": deepcopy(_OWNED),
             **named,

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
+from autoscaler.daemon.scheduler import CycleScheduler
 from autoscaler.ports import Clock
-from autoscaler.schedule import Schedule
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 _GLANCE = 1.0
@@ -53,13 +53,13 @@ class Daemon:
 
     def __init__(
         self,
-        schedule: Schedule,
+        scheduler: CycleScheduler,
         server: Server,
         clock: Clock,
         listeners: Listeners,
         duties: Sequence[Duty] = (),
     ) -> None:
-        self._schedule = schedule
+        self._scheduler = scheduler
         self._server = server
         self._clock = clock
         self._listeners = listeners
@@ -77,8 +77,8 @@ class Daemon:
             for duty in self._duties:
                 ending.callback(duty.stop)
                 duty.start()
-            ending.callback(self._schedule.finish)
-            self._schedule.start()
+            ending.callback(self._scheduler.finish)
+            self._scheduler.start()
             self._listeners.on_started(address)
             self._listeners.on_stopping(self._wait())
         self._listeners.on_stopped()
@@ -96,7 +96,7 @@ class Daemon:
             if now < latest:
                 # The cycles' times were made by a clock that has been put back since: without this
                 # they would wait until it has caught up.
-                self._schedule.begin_anew()
+                self._scheduler.begin_anew()
             latest = now
             for duty in self._duties:
                 duty.glance()

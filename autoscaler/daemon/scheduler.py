@@ -17,7 +17,7 @@ cycles are late, which is counted, and none is lost."""
 Cycles = Mapping[str, Callable[[], object]]
 
 
-class Schedule:
+class CycleScheduler:
     """Runs cycles, spread over the interval; one of a target at a time.
 
     APScheduler's defaults are not ours: it would drop a run that is a second late, and make the

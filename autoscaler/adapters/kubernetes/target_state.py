@@ -8,7 +8,7 @@ name settles it, without the call and the right to list ReplicaSets.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from autoscaler.adapters.kubernetes.annotations import cost_before, is_marked, pause_of
 from autoscaler.adapters.kubernetes.answers import Object, needed, objects, part, texts, time
@@ -19,6 +19,7 @@ from autoscaler.decision.model import Pod
 from autoscaler.decision.words import PodPhase
 from autoscaler.ports import LastWriter, TargetState
 
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 _HASH_LABEL = "pod-template-hash"
 _OPERATORS = {
     "In": "{0} in ({1})",
@@ -173,22 +174,21 @@ def _address(pod: Object) -> str | None:
 def _writer(metadata: Object) -> LastWriter | None:
     """Return who wrote the replicas last, by whatever way.
 
-    Whoever changes a field takes it from all others; several have it where they want the same. Of
-    two in the same second, which is as exact as the API tells it, the other one then came later:
-    our own writes always change something.
+    Whoever changes a field takes it from all others; several have it where they want the same. If
+    we are one of those, the others came later: our own writes always change something. There may be
+    no time to compare: a real server leaves it out where the count was written by its `scale`.
     """
     writers = [
-        LastWriter(manager=manager, at=at, is_us=manager == FIELD_MANAGER)
+        LastWriter(manager=manager, at=time(entry, "time"), is_us=manager == FIELD_MANAGER)
         for entry in objects(metadata, "managedFields")
         if _has_replicas(entry)
-        if (at := time(entry, "time")) is not None
         for manager in [printable((part(entry, "manager", str) or "unknown")[:_LONGEST_MANAGER])]
     ]
     return max(writers, key=_newest, default=None)
 
 
-def _newest(writer: LastWriter) -> tuple[datetime, bool]:
-    return writer.at, not writer.is_us
+def _newest(writer: LastWriter) -> tuple[bool, datetime]:
+    return not writer.is_us, writer.at or _EARLIEST
 
 
 def _has_replicas(entry: Object) -> bool:

@@ -1,4 +1,4 @@
-"""Adapters, made of what the settings say. They are named here and in `bootstrap` alone."""
+"""Adapters, made of what the settings say; but for `bootstrap`, nobody else makes any."""
 
 import random
 import secrets
@@ -16,17 +16,17 @@ from autoscaler.adapters.kubernetes import (
     LeadershipListeners,
     LeaseClient,
     LeaseLeadership,
-    Terms,
+    Timing,
     fenced,
     load_client,
     own_namespace,
 )
 from autoscaler.adapters.memories import Memories
 from autoscaler.adapters.prometheus import PrometheusSource
+from autoscaler.daemon.fleet import LoopInputs
+from autoscaler.daemon.leadership import SharedLeadership
 from autoscaler.errors import ConfigError
-from autoscaler.fleet import Outfits
 from autoscaler.loop import Plan, Ports
-from autoscaler.office import Office
 from autoscaler.ports import BusySource, MetricSource, Reporter
 from autoscaler.settings import (
     KubernetesSettings,
@@ -109,13 +109,13 @@ def contend(
     It has a client of its own, so that no crowd of targets keeps it waiting.
     """
     duration, write = settings.leadership.duration, settings.kubernetes.timeout
-    terms = Terms(duration=duration, write=write)
+    timing = Timing(duration=duration, write=write)
     namespace, name = lease_of(settings)
     lease = LeaseClient(
         namespace=namespace,
         name=name,
         client=kubernetes_client(settings.kubernetes),
-        timeout=min(write, timedelta(seconds=terms.renewal)),
+        timeout=min(write, timedelta(seconds=timing.renewal)),
     )
     memories = Memories(
         (target.name for target in settings.targets),
@@ -126,7 +126,7 @@ def contend(
     )
     # The random part tells this process from the one that ran here before, or runs here as well.
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    elector = Elector(identity, terms, memories, random.random)
+    elector = Elector(identity, timing, memories, random.random)
     leadership = LeaseLeadership(elector, lease, clock, listeners)
     return leadership, memories
 
@@ -135,61 +135,61 @@ def contend(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Shared:
     """What all loops have in common, for as long as the process lives."""
 
     clock: SystemClock
     reporters: tuple[Reporter, ...]
-    office: Office
+    leadership: SharedLeadership
     kubernetes: KubernetesSettings
     client: ApiClient
     dry_run: bool
 
 
 @dataclass(slots=True)
-class Outfitter:
-    """Makes what each loop needs of changing settings, keeping what need not change."""
+class LoopWiring:
+    """What each loop needs, made of changing settings; what need not change is kept."""
 
-    around: Surroundings
+    shared: Shared
     targets: dict[str, KubernetesTarget] = field(default_factory=dict)
     """Of the present settings, by name."""
     _settings: Settings | None = None
     _source: MetricSource | None = None
     _gateways: HaproxyGateways | None = None
 
-    def fit(self, settings: Settings) -> Outfits:
+    def inputs_for(self, settings: Settings) -> LoopInputs:
         """Return plan and ports of every target. Raises ConfigError, and then changes nothing."""
-        before, around = self._settings, self.around
+        before, shared = self._settings, self.shared
         source, gateways = self._source, self._gateways
         if source is None or before is None or before.prometheus != settings.prometheus:
             source = metric_source(settings.prometheus)
         if gateways is None or before is None or before.gateway != settings.gateway:
-            gateways = HaproxyGateways(settings.gateway.timeout, around.clock.monotonic)
+            gateways = HaproxyGateways(settings.gateway.timeout, shared.clock.monotonic)
         targets = self._deployments(settings.targets)
-        outfits = {
+        inputs = {
             target.name: (
-                plan_of(target, dry_run=around.dry_run),
+                plan_of(target, dry_run=shared.dry_run),
                 Ports(
                     source=source,
                     target=targets[target.name],
-                    clock=around.clock,
-                    reporters=around.reporters,
+                    clock=shared.clock,
+                    reporters=shared.reporters,
                     busy=busy_source(settings, target, gateways),
-                    leadership=around.office,
-                    store=around.office,
+                    leadership=shared.leadership,
+                    store=shared.leadership,
                 ),
             )
             for target in settings.targets
         }
         self._settings, self._source, self._gateways = settings, source, gateways
         self.targets = targets
-        return outfits
+        return inputs
 
     def _deployments(self, targets: Iterable[TargetSettings]) -> dict[str, KubernetesTarget]:
-        around = self.around
-        client = fenced(around.client, lambda: around.office.term() is not None)
+        shared = self.shared
+        client = fenced(shared.client, lambda: shared.leadership.term() is not None)
         return {
             target.name: self.targets.get(target.name)
-            or deployment(around.kubernetes, target, client)
+            or deployment(shared.kubernetes, target, client)
             for target in targets
         }

@@ -6,17 +6,17 @@ from threading import Lock
 
 from autoscaler.loop import Plan, Ports, TargetLoop
 
-Outfits = Mapping[str, tuple[Plan, Ports]]
+LoopInputs = Mapping[str, tuple[Plan, Ports]]
 """What each target's loop is to do, and with what."""
 
 
-class Member:
+class ManagedLoop:
     """One target's loop, whose plan changes between two cycles, and which can be retired."""
 
-    def __init__(self, plan: Plan, ports: Ports, farewell: Callable[[], None]) -> None:
-        """Call `farewell` once it is retired and its last cycle has ended."""
+    def __init__(self, plan: Plan, ports: Ports, on_gone: Callable[[], None]) -> None:
+        """Call `on_gone` once it is retired and its last cycle has ended."""
         self._loop = TargetLoop(plan, ports)
-        self._farewell = farewell
+        self._on_gone = on_gone
         self._lock = Lock()
         self._next: tuple[Plan, Ports] | None = None
         self._running = self._retired = False
@@ -37,7 +37,7 @@ class Member:
                 self._running = False
                 was_last = self._retired
             if was_last:
-                self._farewell()
+                self._on_gone()
 
     def adopt(self, plan: Plan, ports: Ports) -> None:
         """Go on by these from the next cycle; nothing that is remembered is lost."""
@@ -50,34 +50,34 @@ class Member:
             self._retired = True
             if self._running:
                 return
-        self._farewell()
+        self._on_gone()
 
 
 class Fleet:
-    """All members."""
+    """All of them, each under its target's name."""
 
-    def __init__(self, greet: Callable[[str], None], farewell: Callable[[str], None]) -> None:
+    def __init__(self, on_added: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
         """Tell of each target that comes, and of each that has gone."""
-        self._greet = greet
-        self._farewell = farewell
-        self._members: dict[str, Member] = {}
+        self._on_added = on_added
+        self._on_gone = on_gone
+        self._loops: dict[str, ManagedLoop] = {}
 
     @property
     def cycles(self) -> Mapping[str, Callable[[], object]]:
         """Return what is to be run of each target."""
-        return {target: member.run for target, member in self._members.items()}
+        return {target: loop.run for target, loop in self._loops.items()}
 
-    def put(self, outfits: Outfits) -> None:
+    def put(self, inputs: LoopInputs) -> None:
         """Have exactly these targets from now on; one that stays keeps what it remembers."""
-        for gone in [target for target in self._members if target not in outfits]:
-            self._members.pop(gone).retire()
-        for target, (plan, ports) in outfits.items():
-            if target in self._members:
-                self._members[target].adopt(plan, ports)
+        for gone in [target for target in self._loops if target not in inputs]:
+            self._loops.pop(gone).retire()
+        for target, (plan, ports) in inputs.items():
+            if target in self._loops:
+                self._loops[target].adopt(plan, ports)
             else:
-                self._greet(target)
-                self._members[target] = Member(plan, ports, partial(self._leave, target))
+                self._on_added(target)
+                self._loops[target] = ManagedLoop(plan, ports, partial(self._leave, target))
 
     def _leave(self, target: str) -> None:
-        if target not in self._members:  # it may have come back while its last cycle ran
-            self._farewell(target)
+        if target not in self._loops:  # it may have come back while its last cycle ran
+            self._on_gone(target)

@@ -24,7 +24,7 @@ class TargetStore(StateStore, Protocol):
         """Keep these alone from now on."""
 
 
-class Office:
+class SharedLeadership:
     """The leadership and the store of all loops: contended for, or nobody's business.
 
     It is contended for from the first moment in which there is something to write, and then until
