@@ -26,6 +26,7 @@ NS = "llm"
 NAME = "ollama"
 NO_MARK = {}
 OUR_MARK = {COST: "-1000", MARK: "true"}
+OUR_NEXT_MARK = {COST: "-999", MARK: "true"}
 
 
 @pytest.fixture
@@ -327,12 +328,12 @@ def test_nothing_but_what_is_needed_is_looked_at():
 
 
 def test_victims_are_marked_just_before_the_count_is_set(kube, target):
-    """Exactly those; Kubernetes then takes them and no other."""
+    """Exactly those, in their order; Kubernetes then takes them and no other."""
     first, second, third = names(target)
     target.scale(3, 1, [third, first])
     assert writes(kube) == [("patch", third, 200), ("patch", first, 200), ("patch", "scale", 200)]
     assert {entry.who for entry in kube.cluster.audit} == {"ollama-autoscaler"}
-    assert marks(kube) == {first: OUR_MARK, second: NO_MARK, third: OUR_MARK}
+    assert marks(kube) == {third: OUR_MARK, first: OUR_NEXT_MARK, second: NO_MARK}
     state = target.read()
     assert {pod.name for pod in state.pods if not pod.deleting} == {second}
     assert state.marked == ()
@@ -353,8 +354,8 @@ def test_a_cost_of_somebody_else_is_kept_and_put_back(kube, target):
     wanted = {COST: "-1000", MARK: "500", "mine": "kept"}
     for _ in range(2):
         target.read()
-        target._mark(first)
-        target._mark(second)
+        target._mark(first, 0)
+        target._mark(second, 0)
         assert marks(kube)[first] == wanted
     again = KubernetesTarget(namespace=NS, deployment=NAME, client=target._client)
     again.unmark(again.read().marked)
@@ -505,7 +506,7 @@ def test_a_victim_that_is_gone_is_passed_over(kube, target):
     first, second, _ = names(target)
     kube.call(lambda: kube.cluster.store.remove(PODS, NS, first))
     target.scale(3, 2, [first, second])
-    assert marks(kube)[second] == OUR_MARK
+    assert marks(kube)[second] == OUR_NEXT_MARK
     target.unmark([first, second])
     assert marks(kube)[second] == NO_MARK
 
@@ -514,7 +515,7 @@ def test_one_mark_that_cannot_be_taken_off_does_not_keep_the_others(kube, target
     """The first refusal is told at the end; after a lost answer nobody else is tried."""
     first, second, third = names(target)
     for name in (first, second, third):
-        target._mark(name)
+        target._mark(name, 0)
     forbidden = k.exceptions.ApiException(status=403, reason="Forbidden")
     wire.fails = failing_with(forbidden, is_patch_of(first))
     with pytest.raises(ForbiddenError, match=f"cannot take the mark off pod {first}"):
@@ -585,6 +586,6 @@ def test_a_refused_read_forgets_nothing(kube, target):
     kube.cluster.deny("list", "pods")
     with pytest.raises(TargetReadError):
         target.read()
-    target._mark(first)
+    target._mark(first, 0)
     target.unmark([first])
     assert marks(kube)[first] == NO_MARK

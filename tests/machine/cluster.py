@@ -8,7 +8,7 @@ from autoscaler.decision.words import ALIVE, PodPhase
 from autoscaler.ports import LastWriter
 
 US = "ollama-autoscaler"
-MARK_COST = -1000
+FIRST_COST = -1000
 
 
 class Time:
@@ -54,7 +54,7 @@ class SimPod:
     @property
     def marked(self):
         """Tell whether it carries our mark."""
-        return self.cost == MARK_COST
+        return self.cost < 0
 
     @property
     def address(self):
@@ -125,7 +125,7 @@ class Cluster:
         """Return the pod of that name, None where it is gone."""
         return next((pod for pod in self.pods if pod.name == name), None)
 
-    def mark(self, name, cost=MARK_COST):
+    def mark(self, name, cost):
         """Set a pod's deletion cost; 0 takes the mark away."""
         pod = self.pod(name)
         if pod is not None:

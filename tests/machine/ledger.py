@@ -207,7 +207,7 @@ def judge(metric, view):
         return "whole" if no_pods or zero else "missing"
     expected = 1
     if metric.type is MetricType.POD and view.seen.current == 0:
-        return "whole"
+        return "missing" if isinstance(answer, Missing) else "whole"
     if metric.type is MetricType.POD:
         samples = [sample for sample in samples if sample.labels["pod"] in serving]
         expected = len(serving)

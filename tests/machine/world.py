@@ -20,7 +20,7 @@ from autoscaler.errors import (
 )
 from autoscaler.loop import Plan, Ports, TargetLoop
 from autoscaler.ports import Memory, MetricQuery, TargetState
-from tests.machine.cluster import US, Cluster, Time
+from tests.machine.cluster import FIRST_COST, US, Cluster, Time
 from tests.machine.ledger import (
     SKEW,
     Ledger,
@@ -295,10 +295,10 @@ class Daemon:
             world.object("did not ask for the requests in flight")
         marked = []
         try:
-            for pod in victims:
+            for rank, pod in enumerate(victims):
                 if self._moment("mark") is not None:
                     raise ForbiddenError("may not mark")  # noqa: TRY301
-                cluster.mark(pod)
+                cluster.mark(pod, FIRST_COST + rank)
                 marked.append(pod)
             self._patch(current, desired)
         except (UnknownWriteError, RuntimeError):

@@ -16,7 +16,7 @@ PAUSED = f"{PREFIX}paused"
 MARK = f"{PREFIX}victim"
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
-_COST_OF_VICTIMS = "-1000"
+_COST_OF_FIRST_VICTIM = -1000
 _NO_COST_BEFORE = "true"
 _IS_COST = re.compile(r"0|[1-9]\d{0,9}|-\d{1,10}")
 _BOTH = "true"
@@ -58,19 +58,24 @@ def cost_before(annotations: Mapping[str, str]) -> str | None:
     return value if _IS_COST.fullmatch(value) else None
 
 
-def goes_first(annotations: Mapping[str, str]) -> bool:
-    """Tell whether a pod carries our mark and our cost."""
-    return is_marked(annotations) and annotations.get(COST) == _COST_OF_VICTIMS
+def is_victim(annotations: Mapping[str, str], rank: int) -> bool:
+    """Tell whether a pod carries our mark and the cost of the victim of that rank."""
+    return is_marked(annotations) and annotations.get(COST) == _cost_of_victim(rank)
 
 
-def marking(before: str | None) -> dict[str, Any]:
-    """Write the merge patch that makes a pod a victim."""
-    return _patch({COST: _COST_OF_VICTIMS, MARK: before or _NO_COST_BEFORE})
+def marking(before: str | None, rank: int) -> dict[str, Any]:
+    """Write the merge patch that makes a pod a victim; that of rank 0 goes first."""
+    return _patch({COST: _cost_of_victim(rank), MARK: before or _NO_COST_BEFORE})
 
 
 def unmarking(before: str | None) -> dict[str, Any]:
     """Write the merge patch that leaves a pod as it was before."""
     return _patch({COST: before, MARK: None})
+
+
+def _cost_of_victim(rank: int) -> str:
+    """Return a lower cost for each that goes earlier: fewer may have to go than are marked."""
+    return str(min(_COST_OF_FIRST_VICTIM + rank, -1))
 
 
 def _patch(annotations: Mapping[str, str | None]) -> dict[str, Any]:

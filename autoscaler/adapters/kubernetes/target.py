@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -9,7 +10,7 @@ from kubernetes.client import AppsV1Api, CoreV1Api, V1DeleteOptions, V1Precondit
 from kubernetes.client.exceptions import ApiException
 from urllib3 import HTTPResponse
 
-from autoscaler.adapters.kubernetes.annotations import goes_first, marking, unmarking
+from autoscaler.adapters.kubernetes.annotations import is_victim, marking, unmarking
 from autoscaler.adapters.kubernetes.answers import Object, decode, needed, part, texts
 from autoscaler.adapters.kubernetes.client import (
     FIELD_MANAGER,
@@ -87,9 +88,9 @@ class KubernetesTarget(DeploymentClient):
         """
         marked: list[str] = []
         try:
-            for victim in victims if desired < current else ():
+            for rank, victim in enumerate(victims if desired < current else ()):
                 marked.append(victim)  # first, since the answer may be lost
-                self._mark(victim)
+                self._mark(victim, rank)
         except BaseException:
             self._take_back(marked)
             raise
@@ -142,11 +143,12 @@ class KubernetesTarget(DeploymentClient):
             if told != desired:
                 raise AnswerError(f"answer has {told} replicas, must have {desired}")
 
-    def _mark(self, pod: str) -> None:
+    def _mark(self, pod: str, rank: int) -> None:
         what = f"mark pod {pod}"
-        answer = self._patch_pod(what, pod, marking)
+        answer = self._patch_pod(what, pod, partial(marking, rank=rank))
         with self._writing(what):
-            if answer and not goes_first(texts(needed(answer, "metadata", dict), "annotations")):
+            got = texts(needed(answer, "metadata", dict), "annotations") if answer else None
+            if got is not None and not is_victim(got, rank):
                 raise AnswerError("answer lacks the mark")
 
     def _take_back(self, marked: Sequence[str]) -> None:
