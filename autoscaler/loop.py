@@ -222,7 +222,7 @@ class TargetLoop:
         return seen
 
     def _observe(self, seen: TargetState, now: datetime) -> Observation:
-        if ours := self._writes.arrived(seen):
+        if ours := self._writes.arrived(seen, now):
             at = min(max(ours.at, self._state.last_cycle or ours.at), now)
             self._state = remember(self._plan.policy, self._state, ours.change, at)
         zero_is_off = self._plan.policy.least_replicas > 0

@@ -41,12 +41,13 @@ class OwnWrites:
         """Take note of a write whose answer was lost."""
         self._lost = LostWrite(from_=from_, to=to, at=at)
 
-    def arrived(self, seen: TargetState) -> ScaleEvent | None:
+    def arrived(self, seen: TargetState, now: datetime) -> ScaleEvent | None:
         """Return the write of ours that the replicas now show to have happened after all, once.
 
         Its answer was lost, or the daemon died before it could remember it: then the number is not
         the one that is expected, and the API names us as the last writer. Where it does not tell,
-        only the very number whose answer was lost is ours.
+        only the very number whose answer was lost is ours. Where nobody can tell when it happened,
+        it counts as just done.
         """
         expected, lost, writer = self._expected, self._lost, seen.writer
         if expected is None or seen.current == expected:
@@ -54,7 +55,7 @@ class OwnWrites:
         if lost is not None and (writer.is_us if writer else seen.current == lost.to):
             at = lost.at
         elif self._remembered and writer is not None and writer.is_us:
-            at = writer.at
+            at = writer.at or now
         else:
             return None
         self.wrote(seen.current)

@@ -169,7 +169,16 @@ def entry(manager, time="2026-11-23T10:00:00Z", **more) -> dict:
         ([], None),
         ([entry("helm", fieldsV1={"f:metadata": {}})], None),
         ([entry("helm", fieldsV1={"f:spec": {"f:template": {}}})], None),
-        ([entry("helm", time=None)], None),
+        ([entry("helm", time=None)], ("helm", False)),
+        ([entry("ollama-autoscaler", None, subresource="scale")], ("ollama-autoscaler", True)),
+        (
+            [entry("argocd", operation="Apply"), entry("ollama-autoscaler", None)],
+            ("argocd", False),
+        ),
+        (
+            [entry("flux", None, operation="Apply"), entry("kubectl-edit")],
+            ("flux", False),
+        ),
         ([entry("ollama-autoscaler", subresource="scale")], ("ollama-autoscaler", True)),
         (
             [entry("ollama-autoscaler"), entry("argocd", "2026-11-23T10:00:01Z")],
@@ -185,21 +194,22 @@ def entry(manager, time="2026-11-23T10:00:00Z", **more) -> dict:
     ],
 )
 def test_the_writer_is_the_newest_that_has_the_count(kube, target, entries, writer):
-    """Whatever subresource it went by; in one second, somebody else was later than we."""
+    """By whatever way: an apply joined an update; in one second, somebody else came after us."""
     edit(kube, DEPLOYMENTS, NAME, lambda obj: obj["metadata"].update(managedFields=entries))
     found = target.read().writer
     assert (found and (found.manager, found.is_us)) == writer
 
 
-def test_the_writer_is_told_with_its_time(kube, target):
-    """Ours after a write of ours, and whoever comes after us."""
+def test_the_writer_is_told_with_its_time_where_it_has_one(kube, target):
+    """A write through the scale has none, be it ours or that of an autoscaler."""
     target.scale(3, 4)
     ours = target.read().writer
     kube.call(lambda: kube.cluster.scale(NS, NAME, 5, "kube-controller-manager"))
     theirs = target.read().writer
-    assert (ours.manager, ours.is_us) == ("ollama-autoscaler", True)
-    assert (theirs.manager, theirs.is_us) == ("kube-controller-manager", False)
-    assert abs((datetime.now(UTC) - theirs.at).total_seconds()) < 60
+    edit(kube, DEPLOYMENTS, NAME, lambda obj: obj["metadata"].update(managedFields=[entry("vi")]))
+    assert (ours.manager, ours.is_us, ours.at) == ("ollama-autoscaler", True, None)
+    assert (theirs.manager, theirs.is_us, theirs.at) == ("kube-controller-manager", False, None)
+    assert target.read().writer.at == datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
 FAILING = ["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName"]
