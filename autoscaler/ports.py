@@ -25,9 +25,9 @@ class LastWriter:
     """Who wrote the replicas last, as the API's managed fields have it."""
 
     manager: str
-    at: datetime | None
-    """None where the API does not tell."""
     is_us: bool
+    at: datetime | None = None
+    """None where the API does not tell: it never does of a write through the scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

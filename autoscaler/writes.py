@@ -46,7 +46,8 @@ class OwnWrites:
 
         Its answer was lost, or the daemon died before it could remember it: then the number is not
         the one that is expected, and the API names us as the last writer. Where it does not tell,
-        only the very number whose answer was lost is ours.
+        only the very number whose answer was lost is ours. Where nobody can tell when it happened,
+        it counts as just done.
         """
         expected, lost, writer = self._expected, self._lost, seen.writer
         if expected is None or seen.current == expected:

@@ -109,11 +109,12 @@ class Cluster:
 
     @property
     def writer(self):
-        """Return the last writer, as the managed fields have it: in whole seconds."""
+        """Return the last writer, as the managed fields have it; ours goes by the scale."""
         if not self._tells_writers or not self.log:
             return None
         last = self.log[-1]
-        return LastWriter(manager=last.manager, at=last.at.replace(microsecond=0), is_us=last.ours)
+        at = None if last.ours else last.at.replace(microsecond=0)
+        return LastWriter(manager=last.manager, at=at, is_us=last.ours)
 
     def write(self, manager, to, *, late=False):
         """Set the replicas."""

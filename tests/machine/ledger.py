@@ -102,7 +102,7 @@ def look(ledger, view, log, *, told, shadow):
     )
     if news and expected is not None:
         if all(write.ours for write in news):
-            _find_own(ledger, news[-1], view, told=told)
+            _find_own(ledger, view, told=told)
         elif not news[-1].ours and not shadow:
             differs = current != expected
             taken_over = told and ledger.ours
@@ -124,13 +124,13 @@ def look(ledger, view, log, *, told, shadow):
     return may_be_foreign
 
 
-def _find_own(ledger, last, view, *, told):
+def _find_own(ledger, view, *, told):
     """Note a write of ours that was not answered, where it can be seen that it happened."""
     current = view.seen.current
     if ledger.lost is not None and (told or ledger.lost[0] == current):
         at = ledger.lost[1]
     elif told and ledger.unsure:
-        at = last.at.replace(microsecond=0)
+        at = view.now
     else:
         return
     if current != ledger.number:

@@ -55,6 +55,12 @@ def owners(apps) -> set[tuple[str, str, str | None]]:
     }
 
 
+def times(apps) -> list[bool]:
+    """Tell of everybody who has the count whether the API says since when."""
+    found = apps.read_namespaced_deployment("ollama", NS).metadata.managed_fields or []
+    return [entry.time is not None for entry in found]
+
+
 def count(apps) -> int:
     """Read the replicas asked for."""
     return apps.read_namespaced_deployment("ollama", NS).spec.replicas
@@ -90,6 +96,37 @@ def test_an_apply_of_the_same_count_shares_it(apps):
     assert owners(apps) == {("ours", "Update", "scale")}
 
 
+def test_only_a_change_of_the_deployment_itself_has_a_time(apps):
+    """A write through the scale has none, and neither has an apply of what is there."""
+    scale(apps, 3, "ours")
+    apply(apps, {"replicas": 3}, "argocd")
+    assert times(apps) == [False, False]
+    apply(apps, {"replicas": 4}, "argocd", force=True)
+    assert times(apps) == [True]
+    body = {"spec": {"replicas": 5}}
+    apps.patch_namespaced_deployment("ollama", NS, body, field_manager="kubectl-edit")
+    assert times(apps) == [True]
+
+
+def test_nobody_has_a_count_of_zero_that_came_by_the_scale(apps):
+    """And whoever goes by the scale after that has none either, until the Deployment is written."""
+    scale(apps, 0, "ours")
+    assert owners(apps) == set()
+    scale(apps, 3, "hpa")
+    assert (count(apps), owners(apps)) == (3, set())
+    body = {"spec": {"replicas": 0}}
+    apps.patch_namespaced_deployment("ollama", NS, body, field_manager="kubectl-edit")
+    assert owners(apps) == {("kubectl-edit", "Update", None)}
+    scale(apps, 2, "ours")
+    assert owners(apps) == {("ours", "Update", "scale")}
+
+
+def test_a_new_deployment_has_an_owner(apps):
+    """Also of a count that is there by default."""
+    assert owners(apps) == {("kubectl-client-side-apply", "Update", None)}
+    assert times(apps) == [True]
+
+
 def test_an_apply_of_another_count_is_a_conflict_unless_forced(apps):
     """It is refused in the words of a real server."""
     scale(apps, 3, "ours")
@@ -107,7 +144,7 @@ def test_an_apply_of_another_count_is_a_conflict_unless_forced(apps):
 
 def test_an_apply_without_the_count_gives_it_up(apps):
     """With nobody left who wants one, it is what it is by default."""
-    apply(apps, {"replicas": 4}, "argocd")
+    apply(apps, {"replicas": 4}, "argocd", force=True)
     scale(apps, 5, "ours")
     apply(apps, {"paused": False}, "argocd")
     assert (count(apps), owners(apps)) == (5, {("ours", "Update", "scale")})
@@ -145,6 +182,6 @@ def test_an_entry_keeps_what_else_it_has(apps, kube):
 def test_a_change_past_the_api_has_an_owner_too(apps, kube):
     """As somebody who types `kubectl scale`, or as whom a test names."""
     kube.call(lambda: kube.cluster.scale(NS, "ollama", 3))
-    assert owners(apps) == {("kubectl-scale", "Update", "scale")}
+    assert owners(apps) == {("kubectl", "Update", "scale")}
     kube.call(lambda: kube.cluster.scale(NS, "ollama", 4, "keda-operator"))
     assert owners(apps) == {("keda-operator", "Update", "scale")}

@@ -19,7 +19,6 @@ from autoscaler.decision.model import Pod
 from autoscaler.decision.words import PodPhase
 from autoscaler.ports import LastWriter, TargetState
 
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 _HASH_LABEL = "pod-template-hash"
 _OPERATORS = {
     "In": "{0} in ({1})",
@@ -174,21 +173,29 @@ def _address(pod: Object) -> str | None:
 def _writer(metadata: Object) -> LastWriter | None:
     """Return who wrote the replicas last, by whatever way.
 
-    Whoever changes a field takes it from all others; several have it where they want the same. If
-    we are one of those, the others came later: our own writes always change something. There may be
-    no time to compare: a real server leaves it out where the count was written by its `scale`.
+    Whoever changes a field takes it from all others. Who joins them applies the number that is
+    there: so an apply came after an update, whatever their times say. Neither a write through the
+    scale nor an apply that changes nothing is given a new one. Of two in the same second, which is
+    as exact as the API tells it, the other one came later: our own writes always change something.
     """
-    writers = [
-        LastWriter(manager=manager, at=time(entry, "time"), is_us=manager == FIELD_MANAGER)
-        for entry in objects(metadata, "managedFields")
-        if _has_replicas(entry)
-        for manager in [printable((part(entry, "manager", str) or "unknown")[:_LONGEST_MANAGER])]
-    ]
-    return max(writers, key=_newest, default=None)
+    entries = [entry for entry in objects(metadata, "managedFields") if _has_replicas(entry)]
+    last = max(entries, key=_order, default=None)
+    if last is None:
+        return None
+    return LastWriter(manager=_manager(last), is_us=_is_us(last), at=time(last, "time"))
 
 
-def _newest(writer: LastWriter) -> tuple[bool, datetime]:
-    return not writer.is_us, writer.at or _EARLIEST
+def _order(entry: Object) -> tuple[bool, datetime, bool]:
+    at = time(entry, "time") or datetime.min.replace(tzinfo=UTC)
+    return part(entry, "operation", str) == "Apply", at, not _is_us(entry)
+
+
+def _is_us(entry: Object) -> bool:
+    return part(entry, "manager", str) == FIELD_MANAGER
+
+
+def _manager(entry: Object) -> str:
+    return printable((part(entry, "manager", str) or "unknown")[:_LONGEST_MANAGER])
 
 
 def _has_replicas(entry: Object) -> bool:

@@ -14,7 +14,7 @@ from autoscaler.sandbox.kube.api import Api, AuditEntry
 from autoscaler.sandbox.kube.calls import Access
 from autoscaler.sandbox.kube.controller import DeploymentController
 from autoscaler.sandbox.kube.kubelet import Kubelet, Node
-from autoscaler.sandbox.kube.owners import Writer, note_update
+from autoscaler.sandbox.kube.owners import Writer, created_by, note_update
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS
 from autoscaler.sandbox.kube.runtime import Runtime
 from autoscaler.sandbox.kube.store import Object, Resource, Store, find
@@ -137,13 +137,15 @@ class Cluster:
     async def create_deployment(
         self, namespace: str, name: str, replicas: int = 1, template: PodTemplate | None = None
     ) -> None:
-        """Create a Deployment, whose pods start at once; their label `app` is its name."""
+        """Create a Deployment, whose pods start at once; their label `app` is its name.
+
+        The replicas are owned as those of one that was made with `kubectl apply`.
+        """
         new = deployment(namespace, name, replicas, template or PodTemplate())
+        new["metadata"]["managedFields"] = created_by("kubectl-client-side-apply")
         self.store.create(DEPLOYMENTS, namespace, new)
 
-    def scale(
-        self, namespace: str, name: str, replicas: int, manager: str = "kubectl-scale"
-    ) -> None:
+    def scale(self, namespace: str, name: str, replicas: int, manager: str = "kubectl") -> None:
         """Change the replicas asked for as somebody, past the API."""
 
         def edit(held: Object) -> None:

@@ -2,7 +2,10 @@
 
 Of all fields only `spec.replicas` is followed; what else an entry holds is left alone. Whoever
 changes the count takes it from all others. An apply may share it with those who want the same, and
-one that no longer names it gives it up.
+one that no longer names it gives it up. As on a real server, a write through the scale leaves no
+time, and neither does an apply that changes nothing. And the scale knows no count of 0, and names a
+new owner only in the place of another: who sets 0 through it leaves the count to nobody, and so it
+stays for all that go through it, until somebody writes the Deployment itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,27 +36,32 @@ class Writer:
         told = (entry.get("manager"), entry.get("subresource", ""), entry.get("operation"))
         return told == (self.manager, self.subresource, self.operation)
 
-    def entry(self) -> Object:
-        """Write the entry that says that the count is this writer's since now.
-
-        As on a real server (seen on 1.37), what was written by a subresource has no time.
-        """
-        named = {"subresource": self.subresource} if self.subresource else {"time": timestamp()}
+    def entry(self, *, changes: bool = True) -> Object:
+        """Write the entry that says that the count is this writer's, whether or not it changes."""
+        named = {"subresource": self.subresource} if self.subresource else {}
+        timed = {"time": timestamp()} if changes and not self.subresource else {}
         return {
             "manager": self.manager,
             "operation": self.operation,
             "apiVersion": DEPLOYMENTS.api_version,
             "fieldsType": "FieldsV1",
             "fieldsV1": deepcopy(_OWNED),
+            **timed,
             **named,
         }
 
 
+def created_by(manager: str) -> list[Object]:
+    """Write the managed fields of a new Deployment, whose default count has an owner as well."""
+    return [Writer(manager).entry()]
+
+
 def note_update(old: Mapping[str, Any], new: Object, writer: Writer) -> None:
     """Enter in `new` who wrote the replica count, where that changed it."""
-    entries = _entries(old)
-    if old["spec"]["replicas"] != new["spec"]["replicas"]:
-        entries = [*_without(entries), writer.entry()]
+    entries, count = _entries(old), new["spec"]["replicas"]
+    if old["spec"]["replicas"] != count:
+        is_told = not writer.subresource or (count and any(map(_owns, entries)))
+        entries = [*_without(entries), *([writer.entry()] if is_told else [])]
     _keep(new, entries)
 
 
@@ -69,7 +77,7 @@ def applied(
         left = _without(entries, writer)
         return (count if others or not mine else _DEFAULT_REPLICAS), left
     if asked == count:
-        return count, entries if mine else [*entries, writer.entry()]
+        return count, entries if mine else [*entries, writer.entry(changes=False)]
     if others and not force:
         raise _conflict(others)
     return asked, [*_without(entries), writer.entry()]
@@ -80,6 +88,7 @@ def _entries(deployment: Mapping[str, Any]) -> list[Object]:
 
 
 def _keep(deployment: Object, entries: Sequence[Object]) -> None:
+    deployment["metadata"].pop("managedFields", None)
     if entries:
         deployment["metadata"]["managedFields"] = list(entries)
 
