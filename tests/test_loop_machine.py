@@ -27,6 +27,7 @@ from autoscaler.decision.words import (
     SelectPolicy,
     UseFor,
 )
+from tests.machine.cluster import AUTOSCALER
 from tests.machine.world import Fault, World
 
 # --- what a policy may be -------------------------------------------------------------------------
@@ -101,15 +102,15 @@ def policies(draw):
         pending_limit=draw(spans(30, 120, 0)),
         conflict_hold=draw(spans(20, 60, 0)),
         idle_period=draw(spans(0, 20, 60)),
-        stuck_after=draw(spans(10, 30) | st.none()),
-        restart_stuck=draw(st.booleans()),
+        stuck_after=draw(spans(10, 10, 30) | st.none()),
+        restart_stuck=draw(st.sampled_from([True, True, False])),
         schedules=draw(st.just(()) | st.tuples(schedules)),
     )
 
 
 # --- what may happen ------------------------------------------------------------------------------
 
-managers = st.sampled_from(["kube-controller-manager", "kubectl", "argocd"])
+managers = st.sampled_from([AUTOSCALER, "kubectl", "argocd"])
 daemons = st.integers(0, 1)
 qualities = st.sampled_from(
     [
@@ -156,6 +157,8 @@ busy = st.lists(st.integers(0, 2), max_size=6)
 """Requests in flight on the first replicas."""
 more = st.sampled_from([1, -1, 2, -2, 5, -5, 0])
 """By how many replicas the load asks for more than there are."""
+maybe_more = more | st.none()
+mishaps = st.just({}) | st.dictionaries(calls, st.sampled_from(Fault), min_size=1, max_size=1)
 
 
 class LoopMachine(RuleBasedStateMachine):
@@ -173,8 +176,10 @@ class LoopMachine(RuleBasedStateMachine):
         """Start a cluster and two daemons, of which the first leads."""
         self.world = World(**given)
 
-    def cycle(self, more=0, script=None):
-        """Run a cycle of the leader, five seconds after the last."""
+    def cycle(self, more, script=None):
+        """Run a cycle of the leader, five seconds after the last; None: it is too early."""
+        if more is None:
+            return
         self.world.time.wait(5)
         self.world.want(more)
         if self.world.leader is not None:
@@ -188,7 +193,12 @@ class LoopMachine(RuleBasedStateMachine):
         if stalled is not None:
             self.world.happen(("pod", "stalls", stalled))
 
-    @rule(count=st.integers(1, 4), more=more, busy=busy, stalled=st.none() | st.integers(0, 3))
+    @rule(
+        count=st.integers(1, 6),
+        more=st.just(0) | more,
+        busy=busy,
+        stalled=st.integers(0, 3) | st.none(),
+    )
     def serve(self, count, more, busy, stalled):
         """A few cycles as they usually are."""
         for _ in range(count):
@@ -217,13 +227,13 @@ class LoopMachine(RuleBasedStateMachine):
         """A cycle of whoever it is."""
         self.world.happen(("cycle", who))
 
-    @rule(event=st.one_of(leads, st.tuples(st.just("restart"), daemons)), more=more)
+    @rule(event=st.one_of(leads, st.tuples(st.just("restart"), daemons)), more=maybe_more)
     def hand_over(self, event, more):
         """Another daemon leads, or another process."""
         self.world.happen(event)
         self.cycle(more)
 
-    @rule(what=st.sampled_from(["behind", "behind", "lost"]), more=more)
+    @rule(what=st.sampled_from(["behind", "behind", "lost"]), more=maybe_more)
     def forget(self, what, more):
         """The leader ends, and the store has not kept its last memory, or none at all."""
         self.world.happen(("store", what))
@@ -231,13 +241,13 @@ class LoopMachine(RuleBasedStateMachine):
             self.world.leader.start()
         self.cycle(more)
 
-    @rule(event=foreign, more=more)
-    def write(self, event, more):
+    @rule(event=foreign, more=maybe_more, script=mishaps)
+    def write(self, event, more, script):
         """Somebody else sets the replicas."""
         self.world.happen(event)
-        self.cycle(more)
+        self.cycle(more, script)
 
-    @rule(event=jumps, more=more)
+    @rule(event=jumps, more=maybe_more)
     def set_clock(self, event, more):
         """The wall clock is set."""
         self.world.happen(event)
@@ -248,25 +258,25 @@ class LoopMachine(RuleBasedStateMachine):
         """Time passes without a cycle."""
         self.world.happen(event)
 
-    @rule(event=pods, more=more)
+    @rule(event=pods, more=maybe_more)
     def change_pods(self, event, more):
         """Pods come, fail, go, and are given requests."""
         self.world.happen(event)
         self.cycle(more)
 
-    @rule(event=metrics, more=more)
+    @rule(event=metrics, more=maybe_more)
     def spoil(self, event, more):
         """A metric is answered in another way."""
         self.world.happen(event)
         self.cycle(more)
 
-    @rule(event=pauses, more=more)
+    @rule(event=pauses, more=maybe_more)
     def pause(self, event, more):
         """A person pauses the scaling, or lets it go on."""
         self.world.happen(event)
         self.cycle(more)
 
-    @rule(event=adoptions, more=more)
+    @rule(event=adoptions, more=maybe_more)
     def adopt(self, event, more):
         """The configuration is another."""
         self.world.happen(event)

@@ -8,6 +8,8 @@ from autoscaler.decision.words import ALIVE, PodPhase
 from autoscaler.ports import LastWriter
 
 US = "ollama-autoscaler"
+AUTOSCALER = "kube-controller-manager"
+"""Kubernetes' own horizontal one."""
 FIRST_COST = -1000
 
 
@@ -109,11 +111,15 @@ class Cluster:
 
     @property
     def writer(self):
-        """Return the last writer, as the managed fields have it; ours goes by the scale."""
+        """Return the last writer, as the managed fields have it.
+
+        They have no time for what was written by the subresource `scale`, and else whole seconds.
+        """
         if not self._tells_writers or not self.log:
             return None
         last = self.log[-1]
-        at = None if last.ours else last.at.replace(microsecond=0)
+        by_scale = last.ours or last.manager == AUTOSCALER
+        at = None if by_scale else last.at.replace(microsecond=0)
         return LastWriter(manager=last.manager, at=at, is_us=last.ours)
 
     def write(self, manager, to, *, late=False):

@@ -20,6 +20,7 @@ from autoscaler.decision.words import (
     PodPhase,
     PolicyType,
     SelectPolicy,
+    UseFor,
 )
 
 TINY = 1e-9
@@ -49,6 +50,8 @@ class Ledger:
     """Pod to the first cycle of the present stretch with requests and no use."""
     idle: datetime | None = None
     """First cycle of the present stretch with nothing in the system."""
+    wants: list[tuple[datetime, int]] = field(default_factory=list)
+    """At least so many replicas were wanted, but for those that were not there."""
     conflict: datetime | None = None
     number: int | None = None
     """The replicas that were last seen or written."""
@@ -68,6 +71,7 @@ class Ledger:
         self.idle = self.idle and self.idle + by
         self.missing = {name: at + by for name, at in self.missing.items()}
         self.stuck = {name: at + by for name, at in self.stuck.items()}
+        self.wants = [(at + by, number) for at, number in self.wants]
         for move in self.moves:
             move.at += by
 
@@ -120,6 +124,7 @@ def look(ledger, view, log, *, told, shadow):
     _judge_stuck(ledger, view, before)
     _judge_metrics(ledger, view)
     _judge_idle(ledger, view, before)
+    _note_wants(ledger, view, before)
     ledger.forget(view.policy, now)
     return may_be_foreign
 
@@ -130,7 +135,7 @@ def _find_own(ledger, view, *, told):
     if ledger.lost is not None and (told or ledger.lost[0] == current):
         at = ledger.lost[1]
     elif told and ledger.unsure:
-        at = view.now
+        at = view.now  # nobody tells when it was
     else:
         return
     if current != ledger.number:
@@ -159,10 +164,13 @@ def _judge_stuck(ledger, view, last_cycle):
             view.stuck.add(pod.name)
 
 
-def _use(metric, view, pod):
+def _samples(view, metric):
     answer = view.answers[metric.name]
-    samples = () if isinstance(answer, Missing) else answer.samples
-    mine = [sample for sample in samples if sample.labels["pod"] == pod]
+    return () if isinstance(answer, Missing) else answer.samples
+
+
+def _use(metric, view, pod):
+    mine = [sample for sample in _samples(view, metric) if sample.labels["pod"] == pod]
     good = len(mine) == 1 and view.now - mine[0].at <= metric.max_age and mine[0].value >= 0
     return mine[0].value / metric.target if good else None
 
@@ -172,11 +180,25 @@ def _judge_idle(ledger, view, last_cycle):
     totals = [metric for metric in view.policy.metrics if metric.type is MetricType.TOTAL]
     nothing = bool(totals) and not any(view.in_flight(pod) for pod in view.seen.pods)
     for metric in totals:
-        answer = view.answers[metric.name]
-        samples = () if isinstance(answer, Missing) else answer.samples
-        nothing &= judge(metric, view) == "whole" and not any(each.value for each in samples)
+        nothing &= judge(metric, view) == "whole"
+        nothing &= not any(sample.value for sample in _samples(view, metric))
     seen = last_cycle is not None and view.now - last_cycle <= view.policy.idle_period
     ledger.idle = ((ledger.idle if seen else None) or view.now) if nothing else None
+
+
+def _note_wants(ledger, view, last_cycle):
+    """Keep what the load has asked for, as far back as a window reaches."""
+    policy, current = view.policy, view.seen.current
+    low, high = _bounds(view)
+    if last_cycle is None:
+        ledger.wants.append((view.now, current))
+    for metric in policy.metrics if low <= current <= high and _is_on(view) else ():
+        total = metric.type is MetricType.TOTAL and metric.use_for is UseFor.BOTH
+        if total and ledger.whole[metric.name]:
+            load = sum(sample.value for sample in _samples(view, metric))
+            ledger.wants.append((view.now, min(current, ceil(load / metric.target - TINY))))
+    window = max(policy.scale_up.stabilization_window, policy.scale_down.stabilization_window)
+    ledger.wants = [want for want in ledger.wants if view.now - want[0] < window]
 
 
 def _judge_metrics(ledger, view):
@@ -234,6 +256,10 @@ def _least(policy):
     return min([policy.min_replicas, *lows])
 
 
+def _is_on(view):
+    return view.seen.current > 0 or _least(view.policy) == 0
+
+
 def _bounds(view):
     """Return the bounds in force; the only schedule there is holds in the even minutes."""
     policy = view.policy
@@ -249,7 +275,7 @@ def _forbidden(ledger, view):
     """Yield what forbids any change at all."""
     if view.seen.paused:
         yield "paused"
-    if view.seen.current == 0 and _least(view.policy) > 0:
+    if not _is_on(view):
         yield "switched off by zero replicas"
     if ledger.conflict and view.now - ledger.conflict < view.policy.conflict_hold:
         yield f"conflict since {ledger.conflict}"
@@ -324,6 +350,10 @@ def _too_fast(ledger, view, desired):
     current, now = view.seen.current, view.now
     growing = desired > current
     scaling = view.policy.scale_up if growing else view.policy.scale_down
+    window = scaling.stabilization_window
+    wanted = [number for at, number in ledger.wants if now - at < window]
+    if not growing and desired < min(current, max(wanted, default=0)):
+        yield f"{max(wanted)} were wanted a moment ago"
     same = [move.at for move in ledger.moves if (move.change > 0) == growing]
     if same and now - same[-1] < scaling.cooldown:
         yield f"cooling down since {same[-1]}"
