@@ -9,7 +9,7 @@ from kubernetes.client import CoordinationV1Api
 
 from autoscaler.adapters.kubernetes import LeaseClient, load_client, own_namespace
 from autoscaler.adapters.kubernetes.lease import STATE, Claim
-from autoscaler.errors import ConflictError, ForbiddenError, TargetReadError, TargetWriteError
+from autoscaler.errors import ConflictError, ForbiddenError, TargetReadError
 from autoscaler.sandbox.kube.resources import LEASES
 from tests.sandbox.kube_cluster import ClusterThread
 
@@ -119,11 +119,12 @@ def test_whoever_comes_second_is_refused(lease):
 
 
 def test_one_that_was_removed_is_not_written(lease, client):
-    """The update says so."""
+    """The update says that it is not the one that was read."""
     first = lease.write(MINE, None, NOW)
     CoordinationV1Api(client).delete_namespaced_lease(lease.name.split("/")[1], "llm")
-    with pytest.raises(TargetWriteError, match="404"):
+    with pytest.raises(ConflictError, match="Precondition failed: UID"):
         lease.write(MINE, first, NOW)
+    assert lease.read() is None
 
 
 def test_a_right_that_is_missing_is_told(kube, lease):

@@ -315,6 +315,8 @@ def test_a_pod_is_deleted_if_it_is_the_one_that_is_meant(api, key):
     with pytest.raises(ApiException) as refusal:
         delete("other")
     assert (refusal.value.status, status_of(refusal)["reason"]) == (409, "Conflict")
+    told = f'Operation cannot be fulfilled on Pod "{pod.name}": '
+    assert status_of(refusal)["message"].startswith(told)
     assert "in the precondition (other) does not match" in status_of(refusal)["message"]
     assert core.read_namespaced_pod(pod.name, NS).metadata.deletion_timestamp is None
     assert delete(getattr(pod, key)).metadata.deletion_timestamp is not None
@@ -368,6 +370,50 @@ def test_a_lease_is_not_replaced_blindly(api):
     assert "must be specified for an update" in status_of(refusal)["message"]
 
 
+@pytest.mark.parametrize(
+    ("spec", "code", "told"),
+    [
+        ({"leaseDurationSeconds": 0}, 422, "Invalid value: 0: must be greater than 0"),
+        ({"leaseTransitions": -1}, 422, "Invalid value: -1: must be greater than or equal to 0"),
+        ({"renewTime": "2026-11-23T10:00:00Z"}, 400, "cannot be handled as a Lease"),
+        ({"acquireTime": "2026-11-23T10:00:00Z"}, 400, "cannot be handled as a Lease"),
+    ],
+)
+def test_a_lease_has_numbers_and_times_of_its_own_kind(api, spec, code, told):
+    """A time without six digits is none, whoever writes it."""
+    with pytest.raises(ApiException) as refusal:
+        k.CoordinationV1Api(api).create_namespaced_lease(
+            NS, {"metadata": {"name": "autoscaler"}, "spec": spec}
+        )
+    assert refusal.value.status == code
+    assert told in status_of(refusal)["message"]
+
+
+def test_a_lease_that_is_gone_is_not_replaced_by_who_has_read_it(api):
+    """Only a body that names no object of before is taken for a new one."""
+    leases = k.CoordinationV1Api(api)
+    body = k.V1Lease(metadata=k.V1ObjectMeta(name="autoscaler"), spec=k.V1LeaseSpec())
+    made = leases.replace_namespaced_lease("autoscaler", NS, body)
+    leases.delete_namespaced_lease("autoscaler", NS)
+    with pytest.raises(ApiException) as refusal:
+        leases.replace_namespaced_lease("autoscaler", NS, made)
+    assert (refusal.value.status, status_of(refusal)["reason"]) == (409, "Conflict")
+    assert "Precondition failed: UID" in status_of(refusal)["message"]
+
+
+def test_an_object_keeps_its_name(api):
+    """A body with the name of another is refused, and a new object needs one."""
+    leases = k.CoordinationV1Api(api)
+    with pytest.raises(ApiException) as refusal:
+        patch_scale(api, {"metadata": {"name": "other"}, "spec": {"replicas": 3}})
+    assert refusal.value.status == 400
+    assert "does not match the name on the URL" in status_of(refusal)["message"]
+    with pytest.raises(ApiException) as refusal:
+        leases.create_namespaced_lease(NS, {"metadata": {}, "spec": {}})
+    assert refusal.value.status == 422
+    assert "name or generateName is required" in status_of(refusal)["message"]
+
+
 def test_a_lease_is_held_by_one(api):
     """A second creation and an update of an old version are refused with 409."""
     leases = k.CoordinationV1Api(api)
@@ -415,10 +461,14 @@ def test_what_is_not_offered_is_refused(api):
 
 
 def test_an_unreadable_patch_is_a_bad_request(api):
-    """A patch of the wrong shape is 400."""
+    """A patch of the wrong shape is 400, an operation that is none does not apply."""
     with pytest.raises(ApiException) as refusal:
-        patch_scale(api, [{"path": "/spec/replicas"}])
+        patch_scale(api, [{"spec": {}}], _content_type="application/merge-patch+json")
     assert refusal.value.status == 400
+    for operation in ({"path": "/spec/replicas"}, {"op": "set", "path": "/spec/replicas"}):
+        with pytest.raises(ApiException) as refusal:
+            patch_scale(api, [operation])
+        assert (refusal.value.status, status_of(refusal)["details"]) == (422, {})
 
 
 # --- watching -----------------------------------------------------------------------------------

@@ -15,12 +15,15 @@ from autoscaler.sandbox.kube import discovery
 from autoscaler.sandbox.kube.calls import APPLY, Access, Call, access, mapping, parse, read_body
 from autoscaler.sandbox.kube.owners import Writer, applied, note_update
 from autoscaler.sandbox.kube.patches import json_patch, merge_patch, strategic_patch
-from autoscaler.sandbox.kube.resources import DEPLOYMENTS, EVENTS, PODS, SERVED
+from autoscaler.sandbox.kube.resources import DEPLOYMENTS, EVENTS, LEASES, PODS, SERVED
 from autoscaler.sandbox.kube.rules import (
     require_event,
+    require_lease,
     require_manager,
+    require_name,
     require_pod,
     require_preconditions,
+    require_same,
     require_version,
 )
 from autoscaler.sandbox.kube.scale import require_replicas, scale_of, with_scale
@@ -224,13 +227,29 @@ class Api:
     def _create(self, call: Call) -> web.Response:
         if call.resource == EVENTS:
             require_event(call.object(), call.subject, call.namespace)
+        if call.resource == LEASES:
+            name = find(call.object(), "metadata", "name") or ""
+            require_lease(call.object(), call.resource.subject(name))
         created = self._store.create(call.resource, call.namespace, call.object())
         return web.json_response(created, status=HTTPStatus.CREATED)
 
     def _update(self, call: Call) -> web.Response:
+        if call.resource == LEASES:
+            return self._update_lease(call)
         old = self._store.get(call.resource, call.namespace, call.name)
-        require_version(call.resource, call.object(), call.subject)
         return self._replace(call, old, call.object())
+
+    def _update_lease(self, call: Call) -> web.Response:
+        """Replace a Lease; as on a real server, one that is not there is created."""
+        wanted = call.object()
+        require_name(wanted, call.name)
+        require_lease(wanted, call.subject)
+        held = self._store.find(call.resource, call.namespace, call.name)
+        require_same(wanted, held, call.subject)
+        if held is None:
+            return self._create(call)
+        require_version(wanted, call.subject)
+        return self._replace(call, held, wanted)
 
     def _patch(self, call: Call) -> web.Response:
         kind = call.request.content_type
@@ -258,6 +277,7 @@ class Api:
         return self._keep(call, new)
 
     def _replace(self, call: Call, old: Object, wanted: Object) -> web.Response:
+        require_name(wanted, call.name)
         if call.subresource:
             new = with_scale(old, wanted)
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from autoscaler.sandbox.kube.status import bad_request, patch_failed
+from autoscaler.sandbox.kube.status import patch_failed
 
 Document = dict[str, Any]
 _ABSENT = object()
@@ -57,7 +57,7 @@ def json_patch(document: Mapping[str, Any], operations: Sequence[Mapping[str, An
     patched = deepcopy(dict(document))
     for operation in operations:
         if not isinstance(operation, Mapping) or "op" not in operation or "path" not in operation:
-            raise bad_request("json patch: every operation needs op and path")
+            raise patch_failed()
         _apply(patched, operation)
     return patched
 
@@ -78,8 +78,8 @@ def _apply(document: Document, operation: Mapping[str, Any]) -> None:
             parent[key] = deepcopy(operation.get("value"))
         case "remove":
             del parent[key]
-        case other:
-            raise bad_request(f"json patch: unexpected operation {other!r}")
+        case _:
+            raise patch_failed()
 
 
 def _resolve(document: Document, path: str) -> tuple[Any, str | int]:

@@ -1,9 +1,14 @@
 """Refusals in the form that a Kubernetes API server gives them: a `Status` object and a code."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+_MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +57,21 @@ class Cause:
 
     path: str
     message: str
-    reason: str = "FieldValueInvalid"
-    value: object = field(default=None)
+    value: object = None
+
+    @property
+    def told(self) -> str:
+        """Say what is wrong, as a real server does."""
+        value = json.dumps(self.value) if isinstance(self.value, str) else self.value
+        return f"Invalid value: {value}: {self.message}"
 
 
 def _details(subject: Subject) -> dict[str, Any]:
     # A real server puts the plural under `kind` in every refusal but `Invalid`.
-    details = {"name": subject.name, "group": subject.group, "kind": subject.plural}
+    return _filled({"name": subject.name, "group": subject.group, "kind": subject.plural})
+
+
+def _filled(details: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in details.items() if value}
 
 
@@ -101,13 +114,12 @@ def already_exists(subject: Subject) -> ApiError:
     return ApiError(HTTPStatus.CONFLICT, "AlreadyExists", message, _details(subject))
 
 
-def conflict(subject: Subject) -> ApiError:
-    """The object was changed since the caller read it."""
+def conflict(subject: Subject, why: str = _MODIFIED) -> ApiError:
+    """The object is not the one that the caller has read."""
     return ApiError(
         HTTPStatus.CONFLICT,
         "Conflict",
-        f'Operation cannot be fulfilled on {subject.resource} "{subject.name}": the object '
-        "has been modified; please apply your changes to the latest version and try again",
+        f'Operation cannot be fulfilled on {subject.resource} "{subject.name}": {why}',
         _details(subject),
     )
 
@@ -120,7 +132,8 @@ def expired(version: int) -> ApiError:
 def patch_failed() -> ApiError:
     """A JSON patch does not apply.
 
-    A real server answers a failed `test` and a missing path alike, and names neither.
+    A real server answers a failed `test`, a missing path and an operation that is none alike, and
+    names nothing.
     """
     message = "the server rejected our request due to an error in our request"
     return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message)
@@ -128,21 +141,29 @@ def patch_failed() -> ApiError:
 
 def invalid(subject: Subject, causes: Sequence[Cause]) -> ApiError:
     """The object would not be valid."""
-    told = ", ".join(
-        f"{cause.path}: Invalid value: {cause.value}: {cause.message}" for cause in causes
-    )
+    told = ", ".join(f"{cause.path}: {cause.told}" for cause in causes)
     kind = f"{subject.kind}.{subject.group}" if subject.group else subject.kind
     details = {
         "name": subject.name,
         "group": subject.group,
         "kind": subject.kind,
         "causes": [
-            {"reason": cause.reason, "message": cause.message, "field": cause.path}
+            {"reason": "FieldValueInvalid", "message": cause.told, "field": cause.path}
             for cause in causes
         ],
     }
     message = f'{kind} "{subject.name}" is invalid: {told}'
-    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message, details)
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message, _filled(details))
+
+
+def nameless(subject: Subject) -> ApiError:
+    """A new object has no name, nor the beginning of one."""
+    told = "Required value: name or generateName is required"
+    cause = {"reason": "FieldValueRequired", "message": told, "field": "metadata.name"}
+    kind = f"{subject.kind}.{subject.group}" if subject.group else subject.kind
+    message = f'{kind} "" is invalid: metadata.name: {told}'
+    details = {"group": subject.group, "kind": subject.kind, "causes": [cause]}
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message, _filled(details))
 
 
 def forbidden(subject: Subject, verb: str, subresource: str, namespace: str) -> ApiError:

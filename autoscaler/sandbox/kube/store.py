@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from autoscaler.sandbox.kube.status import Subject, already_exists, conflict, expired, not_found
+from autoscaler.sandbox.kube.status import (
+    Subject,
+    already_exists,
+    conflict,
+    expired,
+    nameless,
+    not_found,
+)
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -87,10 +94,14 @@ class Store:
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Find one object. Raises ApiError (404)."""
-        found = self._objects.get(resource, {}).get((namespace, name))
+        found = self.find(resource, namespace, name)
         if found is None:
             raise not_found(resource.subject(name))
         return found
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Find one object; None where there is none."""
+        return self._objects.get(resource, {}).get((namespace, name))
 
     def select(self, resource: Resource, namespace: str = "") -> list[Object]:
         """List the objects of a namespace, or of all, in the order of their names."""
@@ -104,6 +115,8 @@ class Store:
         if "name" not in metadata and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
         name = metadata.get("name", "")
+        if not name:
+            raise nameless(resource.subject())
         if (namespace, name) in self._objects.get(resource, {}):
             raise already_exists(resource.subject(name))
         metadata |= {
