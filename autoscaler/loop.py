@@ -265,23 +265,17 @@ class TargetLoop:
             return _Ending(outcome=Outcome.FAILED, error=_told(error))
 
     def _write(self, decision: Decision, seen: TargetState, began: _Moment) -> _Ending:
-        target = self._ports.target
-        if decision.direction is Direction.HOLD:
-            self._check_leave(began)
-            target.replace(decision.replace or "")
-            return _Ending(outcome=Outcome.REPLACED)
-        stale = [pod for pod in seen.marked if pod not in decision.victims]
-        if stale and decision.direction is Direction.DOWN:
-            self._check_leave(began)
-            target.unmark(stale)  # without this they would go before the victims, busy or not
         self._check_leave(began)
-        self._scale(decision, began.now)
+        if decision.direction is Direction.HOLD:
+            self._ports.target.replace(decision.replace or "")
+            return _Ending(outcome=Outcome.REPLACED)
+        self._scale(decision, _in_order(decision, seen.marked), began.now)
         return _Ending(outcome=Outcome.SCALED)
 
-    def _scale(self, decision: Decision, now: datetime) -> None:
+    def _scale(self, decision: Decision, victims: tuple[str, ...], now: datetime) -> None:
         """Write the number: what succeeded is stamped, what is in doubt is kept in mind."""
         try:
-            self._ports.target.scale(decision.from_, decision.to, decision.victims)
+            self._ports.target.scale(decision.from_, decision.to, victims)
         except Exception as error:
             refused = isinstance(error, ActError) and not isinstance(error, UnknownWriteError)
             if not refused:
@@ -313,6 +307,16 @@ class TargetLoop:
             with suppress(Exception):  # a full disk or a closed pipe must not stop the scaling
                 reporter.report(report)
         return report
+
+
+def _in_order(decision: Decision, marked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whom to mark: the victims, and behind them those of an earlier shrinking.
+
+    That one may still be under way. Its victims would go before the new ones, busy by now or not.
+    """
+    if decision.direction is not Direction.DOWN:
+        return ()
+    return (*decision.victims, *(pod for pod in marked if pod not in decision.victims))
 
 
 def _write_result(outcome: Outcome) -> WriteResult:

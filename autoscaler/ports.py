@@ -72,9 +72,9 @@ class ScaleTarget(Protocol):
     def scale(self, current: int, desired: int, victims: Sequence[str] = ()) -> None:
         """Set the replica count to `desired` if it still is `current`.
 
-        The victims are marked before, so that they go first; where the count is not set, the marks
-        are taken back. Raises ConflictError where the count is another, ForbiddenError,
-        TargetWriteError, UnknownWriteError.
+        The victims are marked before, so that they go first, in their order; where the count is
+        not set, the marks of this call are taken back. Raises ConflictError where the count is
+        another, ForbiddenError, TargetWriteError, UnknownWriteError.
         """
 
     def unmark(self, pods: Sequence[str]) -> None:

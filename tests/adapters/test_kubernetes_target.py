@@ -397,6 +397,18 @@ def test_where_the_count_is_not_set_the_marks_are_taken_back(kube, target, chang
     assert marks(kube)[second] == NO_MARK
 
 
+def test_a_shrink_that_fails_leaves_the_marks_of_one_that_is_not_over(kube, target):
+    """Kubernetes has yet to take the first; only the mark of this call is taken back."""
+    first, second, _ = names(target)
+    annotate(kube, PODS, first, OUR_MARK)
+    assert target.read().marked == (first,)
+    kube.cluster.deny("patch", "deployments", "scale")
+    with pytest.raises(ForbiddenError):
+        target.scale(3, 1, [first, second])
+    assert marks(kube)[first] == OUR_MARK
+    assert marks(kube)[second] == NO_MARK
+
+
 def test_where_the_answer_is_lost_the_marks_stay(kube, target, wire):
     """The shrink may have happened, as it has here."""
     first, *_ = names(target)

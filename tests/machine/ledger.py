@@ -105,9 +105,9 @@ def look(ledger, view, log, *, told, shadow):
         not told and current != expected
     )
     if news and expected is not None:
-        if all(write.ours for write in news):
+        if news[-1].ours:
             _find_own(ledger, view, told=told)
-        elif not news[-1].ours and not shadow:
+        elif not shadow:
             differs = current != expected
             taken_over = told and ledger.ours
             switch = _least(view.policy) > 0 and 0 in (current, expected)
@@ -130,7 +130,10 @@ def look(ledger, view, log, *, told, shadow):
 
 
 def _find_own(ledger, view, *, told):
-    """Note a write of ours that was not answered, where it can be seen that it happened."""
+    """Note a write of ours that was not answered, where it can be seen that it happened.
+
+    What else the number has been in between, nobody can tell: all of it counts as one move.
+    """
     current = view.seen.current
     if ledger.lost is not None and (told or ledger.lost[0] == current):
         at = ledger.lost[1]

@@ -64,6 +64,8 @@ class View:
     answers: dict | None = None
     looked: bool = False
     may_be_foreign: bool = True
+    marked: set = field(default_factory=set)
+    """Pods that carry a mark of an earlier call."""
     victims: tuple = ()
     stuck: set = field(default_factory=set)
     too_fast: list = field(default_factory=list)
@@ -249,6 +251,7 @@ class Daemon:
             paused_direction=Direction(annotation) if annotation in ("up", "down") else None,
             writer=cluster.writer,
         )
+        self.view.marked = set(self.view.seen.marked)
         return self.view.seen
 
     def in_flight(self):
@@ -282,6 +285,7 @@ class Daemon:
             if self._moment("unmark") is not None:
                 raise TargetWriteError("not unmarked")
             self.world.cluster.mark(pod, 0)
+            self.view.marked -= {pod}
 
     def scale(self, current, desired, victims=()):
         """Mark the victims and set the replicas, as KubernetesTarget does it."""
@@ -299,7 +303,8 @@ class Daemon:
                 if self._moment("mark") is not None:
                     raise ForbiddenError("may not mark")  # noqa: TRY301
                 cluster.mark(pod, FIRST_COST + rank)
-                marked.append(pod)
+                if pod not in view.marked:
+                    marked.append(pod)
             self._patch(current, desired)
         except (UnknownWriteError, RuntimeError):
             self.ledger.lost = (desired, view.now)

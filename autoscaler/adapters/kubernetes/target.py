@@ -47,6 +47,8 @@ class KubernetesTarget(DeploymentClient):
 
     _uid = ""
     _pods: Mapping[str, PodDetails] = MappingProxyType({})
+    _marked: frozenset[str] = frozenset()
+    """Those whose marks are of an earlier call."""
 
     @property
     def about(self) -> ObjectRef:
@@ -75,6 +77,7 @@ class KubernetesTarget(DeploymentClient):
             listed = self._ask(list_, self._namespace, label_selector=selector)
             seen = seen_of(self._name, deployment, listed)
         self._uid, self._pods = seen.uid, seen.pods
+        self._marked = frozenset(seen.state.marked)
         return seen.state
 
     # --- writing ----------------------------------------------------------------------------
@@ -82,14 +85,16 @@ class KubernetesTarget(DeploymentClient):
     def scale(self, current: int, desired: int, victims: Sequence[str] = ()) -> None:
         """Set the replicas to `desired` if they still are `current`; mark the victims before.
 
-        Raises ConflictError where they are not, ForbiddenError, TargetWriteError: then no mark is
-        left. Where nobody can tell whether the replicas are set now, UnknownWriteError: then the
-        marks stay, since the victims may be on their way.
+        Raises ConflictError where they are not, ForbiddenError, TargetWriteError: then no mark of
+        this call is left, but those of a change before, whose victims are on their way. Where
+        nobody can tell whether the replicas are set now, UnknownWriteError: then the marks stay,
+        since the victims may be on their way, too.
         """
         marked: list[str] = []
         try:
             for rank, victim in enumerate(victims if desired < current else ()):
-                marked.append(victim)  # first, since the answer may be lost
+                if victim not in self._marked:
+                    marked.append(victim)  # first, since the answer may be lost
                 self._mark(victim, rank)
         except BaseException:
             self._take_back(marked)
@@ -111,6 +116,7 @@ class KubernetesTarget(DeploymentClient):
         for pod in pods:
             try:
                 self._patch_pod(f"take the mark off pod {pod}", pod, unmarking)
+                self._marked -= {pod}
             except UnknownWriteError:
                 raise
             except ActError as error:
