@@ -28,7 +28,8 @@ from autoscaler.decision.words import (
     UseFor,
 )
 from tests.machine.cluster import AUTOSCALER
-from tests.machine.world import Fault, World
+from tests.machine.daemon import Fault
+from tests.machine.world import World
 
 # --- what a policy may be -------------------------------------------------------------------------
 
@@ -158,6 +159,8 @@ busy = st.lists(st.integers(0, 2), max_size=6)
 more = st.sampled_from([1, -1, 2, -2, 5, -5, 0])
 """By how many replicas the load asks for more than there are."""
 maybe_more = more | st.none()
+calm = st.booleans()
+"""Whether nothing has been amiss for a minute."""
 mishaps = st.just({}) | st.dictionaries(calls, st.sampled_from(Fault), min_size=1, max_size=1)
 
 
@@ -212,14 +215,16 @@ class LoopMachine(RuleBasedStateMachine):
         self.load(busy)
         self.cycle(more)
 
-    @rule(more=more, call=calls, fault=st.sampled_from(Fault))
-    def fail(self, more, call, fault):
+    @rule(calm=calm, more=more, call=calls, fault=st.sampled_from(Fault))
+    def fail(self, calm, more, call, fault):
         """A cycle in which a call fails, or the process ends in it."""
+        self.world.calm(calm)
         self.cycle(more, {call: fault})
 
-    @rule(more=more, call=calls, events=st.lists(meanwhile, min_size=1, max_size=3))
-    def halt(self, more, call, events):
+    @rule(calm=calm, more=more, call=calls, events=st.lists(meanwhile, min_size=1, max_size=3))
+    def halt(self, calm, more, call, events):
         """A cycle that is halted in a call while the world goes on."""
+        self.world.calm(calm)
         self.cycle(more, {call: events})
 
     @rule(who=daemons)
@@ -227,9 +232,15 @@ class LoopMachine(RuleBasedStateMachine):
         """A cycle of whoever it is."""
         self.world.happen(("cycle", who))
 
-    @rule(event=st.one_of(leads, st.tuples(st.just("restart"), daemons)), more=maybe_more)
-    def hand_over(self, event, more):
-        """Another daemon leads, or another process."""
+    @rule(
+        jump=st.none() | jumps,
+        event=st.one_of(leads, st.tuples(st.just("restart"), daemons)),
+        more=maybe_more,
+    )
+    def hand_over(self, jump, event, more):
+        """Another daemon leads, or another process, perhaps by another clock."""
+        if jump is not None:
+            self.world.happen(jump)
         self.world.happen(event)
         self.cycle(more)
 
@@ -241,9 +252,10 @@ class LoopMachine(RuleBasedStateMachine):
             self.world.leader.start()
         self.cycle(more)
 
-    @rule(event=foreign, more=maybe_more, script=mishaps)
-    def write(self, event, more, script):
+    @rule(calm=calm, event=foreign, more=maybe_more, script=mishaps)
+    def write(self, calm, event, more, script):
         """Somebody else sets the replicas."""
+        self.world.calm(calm)
         self.world.happen(event)
         self.cycle(more, script)
 
