@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from autoscaler.decision.model import Metric, Missing, Policy, Sample, Samples, Scaling
 from autoscaler.decision.words import MetricType, MissingKind
 from autoscaler.errors import ConflictError, TargetReadError
-from autoscaler.loop import Plan, Ports, TargetLoop
-from autoscaler.ports import CycleReport, MetricQuery, TargetState
+from autoscaler.loop import NoStore, Plan, Ports, TargetLoop
+from autoscaler.ports import CycleReport, LastWriter, MetricQuery, TargetState
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 STEP = timedelta(seconds=5)
@@ -22,6 +22,7 @@ POLICY = Policy(
     pending_limit=timedelta(minutes=5),
     conflict_hold=timedelta(minutes=10),
 )
+US = "ollama-autoscaler"
 QUERIES = (MetricQuery(name="queue_depth", query="sum(x)"),)
 
 
@@ -51,6 +52,8 @@ class FakeSource:
 
     def __init__(self, value=1.6):
         self.value = value
+        self.per_pod = {}
+        """Pod to value, for queries that ask for each pod."""
         self.asked = []
 
     def ask(self, queries: Sequence[MetricQuery], now: datetime):
@@ -58,13 +61,18 @@ class FakeSource:
         self.asked.append(tuple(queries))
         if isinstance(self.value, Exception):
             raise self.value
-        return {query.name: self._answer(now) for query in queries}
+        return {query.name: self._answer(query, now) for query in queries}
 
-    def _answer(self, now):
+    def _answer(self, query, now):
         if isinstance(self.value, MissingKind):
             return Missing(missing=self.value, detail="as told")
-        sample = Sample(value=self.value, at=now - timedelta(seconds=2))
-        return Samples(samples=(sample,))
+        at = now - timedelta(seconds=2)
+        if query.per_pod:
+            told = self.per_pod.items()
+            samples = [Sample(labels={"pod": pod}, value=value, at=at) for pod, value in told]
+        else:
+            samples = [Sample(value=self.value, at=at)]
+        return Samples(samples=tuple(samples))
 
 
 class FakeTarget:
@@ -72,24 +80,98 @@ class FakeTarget:
 
     def __init__(self, replicas=2):
         self.replicas = replicas
+        self.pods = ()
+        self.addresses = {}
+        self.marked = set()
+        self.writer = None
         self.writes = []
+        self.victims = ()
+        self.unmarked = []
+        self.replaced = []
         self.read_error = None
         self.write_error = None
+        self.unmark_error = None
         self.writes_all_the_same = False
 
     def read(self):
         """Return the replicas, all of them ready."""
         if self.read_error:
             raise self.read_error
-        return TargetState(current=self.replicas, ready=self.replicas, pods=())
+        return TargetState(
+            current=self.replicas,
+            ready=self.replicas,
+            pods=self.pods,
+            addresses=self.addresses,
+            marked=tuple(sorted(self.marked)),
+            writer=self.writer,
+        )
+
+    def set_by(self, manager, replicas):
+        """Let somebody set the replicas."""
+        self.replicas = replicas
+        self.writer = LastWriter(manager=manager, at=None, is_us=manager == US)
 
     def scale(self, current, desired, victims=()):
         """Set the replicas, or fail as told."""
         self.writes.append((current, desired))
+        self.victims = victims
         if not self.write_error or self.writes_all_the_same:
             self.replicas = desired
+            self.writer = self.writer and LastWriter(manager=US, at=None, is_us=True)
         if self.write_error:
             raise self.write_error
+
+    def unmark(self, pods):
+        """Take marks back, or fail as told."""
+        if self.unmark_error:
+            raise self.unmark_error
+        self.unmarked.append(tuple(pods))
+        self.marked -= set(pods)
+
+    def replace(self, pod):
+        """Delete a pod, or fail as told."""
+        if self.write_error:
+            raise self.write_error
+        self.replaced.append(pod)
+
+
+class FakeLeadership:
+    """Leads as a test says."""
+
+    def __init__(self):
+        self.now = 1
+        self.next = []
+        """Answers to come before that."""
+
+    def term(self):
+        """Return the term."""
+        return self.next.pop(0) if self.next else self.now
+
+
+class FakeStore:
+    """Keeps memories, unless it is told to lose them."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def load(self, target):
+        """Return the memory."""
+        return self.kept.get(target)
+
+    def save(self, target, memory):
+        """Keep it."""
+        self.kept[target] = memory
+
+
+class FakeGateway:
+    """Knows the requests in flight on some addresses, or cannot be asked."""
+
+    def __init__(self):
+        self.requests = None
+
+    def in_flight(self):
+        """Return them."""
+        return self.requests
 
 
 class FakeReporter:
@@ -111,18 +193,25 @@ class Rig:
         self.source = FakeSource()
         self.target = FakeTarget()
         self.reporter = FakeReporter()
-        self._ports = Ports(
+        self.leadership = FakeLeadership()
+        self.store = NoStore()
+        self.gateway = FakeGateway()
+        self._reporters = (*reporters, self.reporter)
+        self.plan = Plan(name="llm/ollama", policy=policy, queries=QUERIES, dry_run=dry_run)
+        self.restart()
+
+    def restart(self):
+        """Begin a new process, which knows what the store has kept."""
+        ports = Ports(
             source=self.source,
             target=self.target,
             clock=self.clock,
-            reporters=(*reporters, self.reporter),
+            reporters=self._reporters,
+            busy=self.gateway,
+            leadership=self.leadership,
+            store=self.store,
         )
-        self._plan = Plan(name="llm/ollama", policy=policy, queries=QUERIES, dry_run=dry_run)
-        self.loop = TargetLoop(self._plan, self._ports)
-
-    def restart(self):
-        """Forget everything, as a new process does."""
-        self.loop = TargetLoop(self._plan, self._ports)
+        self.loop = TargetLoop(self.plan, ports)
 
     def cycle(self, value=None):
         """Let one interval pass, then run a cycle."""

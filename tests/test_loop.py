@@ -6,16 +6,22 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.model import Scaling
 from autoscaler.decision.record import Outcome
 from autoscaler.decision.words import MissingKind, Mode, Reason, WriteResult
 from autoscaler.errors import (
     ForbiddenError,
-    TargetReadError,
     TargetWriteError,
-    UnknownWriteError,
 )
-from tests.cycles import CONFLICT, POLICY, QUERIES, STEP, UNREADABLE, FakeReporter, Rig
+from tests.cycles import (
+    CONFLICT,
+    POLICY,
+    QUERIES,
+    STEP,
+    UNREADABLE,
+    FakeReporter,
+    FakeStore,
+    Rig,
+)
 
 IN_BAND, MUCH, LITTLE = 1.6, 4.0, 0.1
 
@@ -221,152 +227,46 @@ def test_a_clock_put_back_moves_what_is_remembered_along():
     assert rig.cycle(MUCH + 0.8).outcome == Outcome.SCALED
 
 
-def test_a_clock_put_forward_is_survived():
-    """A day's step forward empties the windows; shrinking still takes its measured load."""
-    rig = Rig()
-    rig.target.replicas = 4
-    rig.cycle(3.2)
-    rig.clock.at += timedelta(days=1)
-    assert rig.cycle(3.2).outcome == Outcome.HELD
-
-
-# --- restarts -----------------------------------------------------------------------------------
-
-
-def test_a_restart_moves_nothing():
-    """A new loop under a load that asks for less waits for a whole window first."""
+@pytest.mark.parametrize("step", [timedelta(days=1), timedelta(days=-1)])
+def test_a_clock_that_is_set_ends_no_span_early_and_none_late(step):
+    """The window of five minutes lasts five minutes, whatever the wall clock says of them."""
     rig = Rig()
     rig.target.replicas = 5
     rig.cycle(4.0)
-    waited = timedelta(0)
-    for _ in range(20):
-        rig.restart()
-        assert rig.cycle(LITTLE).outcome == Outcome.HELD
-    while rig.target.replicas == 5:
-        rig.cycle(LITTLE)
+    rig.clock.at += step
+    waited = STEP
+    while rig.cycle(LITTLE).outcome == Outcome.HELD:
         waited += STEP
-    assert waited >= timedelta(minutes=5) - STEP
+    assert waited == timedelta(minutes=5)
 
 
-def test_a_long_outage_leaves_no_empty_window():
-    """After ten minutes without a look, the first quiet second does not shrink what was busy."""
+def test_the_clock_of_the_leader_before_may_have_been_another():
+    """An hour ahead of ours: what it remembers lies as far back as it did for it."""
     rig = Rig()
+    rig.store = FakeStore()
+    rig.restart()
     rig.target.replicas = 5
     rig.cycle(4.0)
-    rig.target.read_error = UNREADABLE
-    for _ in range(120):
-        rig.cycle()
-    rig.target.read_error = None
-    reports = [rig.cycle(LITTLE) for _ in range(60)]
-    assert {report.record.decision.reason for report in reports} == {Reason.STABILIZED}
-    assert rig.cycle(LITTLE).outcome == Outcome.SCALED
-
-
-def test_a_restart_makes_a_pending_move_up_once():
-    """What the load asks for now is given, and not again."""
-    rig = Rig()
-    rig.target.write_error = TargetWriteError("killed before it arrived")
-    rig.cycle(2.4)
-    rig.target.write_error = None
+    rig.clock.at -= timedelta(hours=1)
     rig.restart()
-    rig.cycle(2.4)
-    rig.restart()
-    rig.cycle(2.4)
-    assert rig.target.writes[1:] == [(2, 3)]
+    assert rig.cycle(LITTLE).outcome == Outcome.SKIPPED
+    waited = STEP
+    while rig.cycle(LITTLE).outcome == Outcome.HELD:
+        waited += STEP
+    assert waited == timedelta(minutes=5)
 
 
-def test_an_error_while_reading_keeps_the_state():
-    """A failed cycle in between does not restart the stabilization window."""
+def test_what_was_seen_long_ago_is_not_acted_on():
+    """A process that was halted between its look and its write looks again."""
     rig = Rig()
-    rig.target.replicas = 5
-    for number in range(62):
-        rig.target.read_error = TargetReadError("gone") if number % 2 else None
-        rig.cycle(LITTLE)
-    assert rig.target.replicas < 5
 
+    class Halted(type(rig.source)):
+        def ask(self, queries, now):
+            rig.clock.pass_by(timedelta(minutes=1))
+            return super().ask(queries, now)
 
-# --- whose write was that ---------------------------------------------------------------------
-
-
-def cooling(rig):
-    """Return a rig whose policy lets it grow once in ten minutes."""
-    slow = replace(POLICY, scale_up=Scaling(tolerance=0.1, cooldown=timedelta(minutes=10)))
-    return Rig(policy=slow)
-
-
-def test_a_write_whose_answer_was_lost_counts_once_it_is_seen():
-    """Cooldown and rates hold as if the answer had come."""
-    rig = cooling(Rig())
-    rig.target.write_error, rig.target.writes_all_the_same = UnknownWriteError("timeout"), True
-    rig.source.value = 2.4
-    assert rig.loop.run_once().outcome == Outcome.FAILED
-    assert rig.target.replicas == 3
-    rig.source.value = 4.8
-    rig.clock.pass_by()
-    report = rig.loop.run_once()
-    assert report.record.decision.reason is Reason.COOLING_DOWN
-    assert rig.target.writes == [(2, 3)]
-
-
-def test_a_write_whose_answer_was_lost_is_tried_again_where_it_did_not_happen():
-    """The replicas are what they were, so nothing is to be remembered."""
-    rig = cooling(Rig())
-    rig.target.write_error = UnknownWriteError("timeout")
-    rig.source.value = 2.4
-    rig.loop.run_once()
-    rig.target.write_error = None
-    rig.clock.pass_by()
-    assert rig.loop.run_once().outcome == Outcome.SCALED
-    assert rig.target.writes == [(2, 3), (2, 3)]
-
-
-def test_replicas_that_somebody_else_has_set_are_left_alone_for_a_while():
-    """A person's number stands for conflict_hold, and then the load counts again."""
-    rig = Rig()
-    rig.loop.run_once()
-    rig.target.replicas = 5
-    for _ in range(3):
-        rig.clock.pass_by()
-        report = rig.loop.run_once()
-        assert report.record.decision.reason is Reason.CONFLICT
-    assert report.record.observation.foreign_write is None
-    rig.clock.pass_by(POLICY.conflict_hold)
-    rig.source.value = 4.8
-    rig.loop.run_once()
-    assert rig.target.writes == [(5, 6)]
-
-
-def test_own_writes_are_no_conflict():
-    """What we have written is what we expect to see."""
-    rig = Rig()
-    for value in (2.4, 3.2, 4.8):
-        rig.source.value = value
-        rig.loop.run_once()
-        rig.clock.pass_by()
-    assert rig.target.writes == [(2, 3), (3, 4), (4, 6)]
-
-
-def test_switching_off_and_on_by_zero_replicas_is_no_conflict():
-    """It is a switch of its own: on again, the load counts at once."""
-    rig = Rig()
-    reasons = []
-    for replicas in (2, 0, 2):
-        rig.target.replicas = replicas
-        reasons.append(rig.loop.run_once().record.decision.reason)
-        rig.clock.pass_by()
-    assert reasons == [
-        Reason.WITHIN_TOLERANCE,
-        Reason.SCALING_DISABLED,
-        Reason.WITHIN_TOLERANCE,
-    ]
-
-
-def test_a_shadow_beside_another_writer_goes_on_deciding():
-    """The other one writes as it likes; the shadow compares."""
-    rig = Rig(dry_run=True)
-    for replicas in (2, 5, 3):
-        rig.target.replicas = replicas
-        rig.source.value = 4.8
-        report = rig.loop.run_once()
-        rig.clock.pass_by()
-        assert report.record.decision.to == 6
+    rig.source.__class__ = Halted
+    report = rig.cycle(MUCH)
+    assert (report.outcome, report.error) == (Outcome.SKIPPED, "what was seen is 60s old")
+    assert report.record.observation.write is WriteResult.FAILED
+    assert rig.target.writes == []

@@ -146,14 +146,15 @@ adoptions = st.one_of(
     st.tuples(st.just("adopt"), policies()), st.tuples(st.just("mode"), st.sampled_from(Mode))
 )
 meanwhile = st.one_of(
-    *(leads, leads, waits, jumps, foreign, foreign, pods, metrics, pauses, adoptions),
+    *(leads, leads, waits, waits, jumps, foreign, foreign, pods, metrics, pauses, adoptions),
     st.tuples(st.just("cycle"), daemons),
     st.tuples(st.just("restart"), daemons),
 )
 
-reads = ["lead", "load", "read", "tidy", "busy", "ask"]
-writes = ["act", "unmark", "mark", "patch", "patched", "take back", "replace"]
-calls = st.sampled_from([*reads, *writes, *writes, "save", "saved", "report"])
+often = ["read", "busy", "ask", "act", "mark", "patch", "patched", "save"]
+calls = st.sampled_from(
+    [*often, *often, "lead", "load", "tidy", "unmark", "take back", "replace", "saved", "report"]
+)
 busy = st.lists(st.integers(0, 2), max_size=6)
 """Requests in flight on the first replicas."""
 more = st.sampled_from([1, -1, 2, -2, 5, -5, 0])
