@@ -23,8 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
     """Run the gateway and two replicas of one slot."""
     folder = tmp_path_factory.mktemp("stack")
-    # The page is as quick or slow as the machine, so what waits for it is not divided.
-    async with rig(folder, replica_speed=SPEED, GATEWAY_TASKS_PATIENCE="1s") as ready:
+    # The page is as quick or slow as the machine, so what waits for it is not divided. Who finds no
+    # replica is told so within a test's patience.
+    patience = {"GATEWAY_TASKS_PATIENCE": "1s", "GATEWAY_QUEUE_TIMEOUT": "15s"}
+    async with rig(folder, replica_speed=SPEED, **patience) as ready:
         yield ready
 
 
