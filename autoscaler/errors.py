@@ -14,6 +14,8 @@
 A metric that cannot be had is not an error: it is a `Missing` value.
 """
 
+from collections.abc import Iterator
+
 
 class AutoscalerError(Exception):
     """The base of every error that this package raises on purpose."""
@@ -53,3 +55,10 @@ class ForbiddenError(ActError):
 
 class ConflictError(ActError):
     """The replica count was no longer the one that the decision was made on."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from or while handling, and so on to the root."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -9,7 +9,7 @@ what it says.
 
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.client import RemoteDisconnected
 from threading import Lock
@@ -22,6 +22,7 @@ from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.cutter import Cutter
 from autoscaler.adapters.turns import MOST_AT_A_TIME, Turns
 from autoscaler.adapters.watchdog import WATCHDOG
+from autoscaler.errors import causes
 
 _MOST_IDLE_SECONDS = 30.0
 _NEARLY_SECONDS = 0.02
@@ -204,10 +205,4 @@ def _close(channels: Iterable[Channel[C]]) -> None:
 def _is_stale(channel: Channel[C], error: BaseException) -> bool:
     if channel.idle_since is None or channel.has_heard or channel.is_cut:
         return False
-    return any(isinstance(each, _CLOSED) for each in _chain(error))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    return any(isinstance(each, _CLOSED) for each in causes(error))

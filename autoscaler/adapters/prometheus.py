@@ -4,7 +4,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -31,6 +31,7 @@ from autoscaler.adapters.promql import QueryError
 from autoscaler.adapters.watchdog import WATCHDOG
 from autoscaler.decision.model import Missing, Sample, Samples
 from autoscaler.decision.words import MissingKind
+from autoscaler.errors import causes
 from autoscaler.ports import MetricQuery
 
 _CLOCK = SystemClock()
@@ -273,18 +274,12 @@ def _describe(error: BaseException, timeout: timedelta) -> str:
 
 
 def _meaning(error: BaseException) -> str:
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for cause, meaning in _CAUSES.items():
         if any(isinstance(each, cause) for each in chain):
             return meaning
     known = (MEANINGS[kind] for kind in type(error).__mro__ if kind in MEANINGS)
     return next(known, f"unexpected {type(error).__name__}")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _words(secrets: Sequence[str]) -> Sequence[str]:

@@ -7,7 +7,7 @@ them, and for a header that is not allowed its value, which may be the token.
 import json
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http.client import IncompleteRead
 from typing import Any
 
@@ -17,6 +17,7 @@ from urllib3.exceptions import IncompleteRead as BodyIncompleteRead
 
 from autoscaler.adapters.kubernetes.transport import AnswerError, NotSentError
 from autoscaler.adapters.lines import printable
+from autoscaler.errors import causes
 
 _SHOWN_CHARACTERS = 300
 _TOKEN = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}")
@@ -39,7 +40,7 @@ def tell(error: Exception) -> str:
     if isinstance(error, ApiException) and error.status:
         said = _status_of(error).get("message") or error.reason
         return f"HTTP {error.status}: {_one_line(said)}"
-    known = (said for each in _chain(error) if (said := _meaning(each)))
+    known = (said for each in causes(error) if (said := _meaning(each)))
     return next(known, _named(error))
 
 
@@ -95,12 +96,6 @@ def _wrong_value(error: ValueError) -> str:
     first = found()[0]
     wrong = ": ".join(_one_line(each) for each in (*first["loc"], first["msg"]))
     return f"answer is not a {getattr(error, 'title', 'valid object')}: {wrong}"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _named(error: Exception) -> str:
