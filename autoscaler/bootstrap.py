@@ -129,10 +129,10 @@ class _Works:
     # --- who is told ------------------------------------------------------------------------
 
     def _reporters(self) -> Iterator[Reporter]:
-        yield Views(self._log, self._metrics, self._board)
+        events = EventReporter(self._events, self._abouts)
+        yield Views(self._log, self._metrics, self._board, events)
         if self._settings.records.path is not None:
             yield RecordsFile(self._settings.records.path, partial(self._complain, "records"))
-        yield EventReporter(self._events, self._abouts)
         yield self._heart
 
     def _look_at(self, targets: Mapping[str, KubernetesTarget]) -> None:

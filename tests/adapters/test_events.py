@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from kubernetes import client as k
 
+from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.kubernetes import EventReporter, Events, ObjectRef, load_client
 from autoscaler.adapters.kubernetes.event_reporter import WRITE_FAILED
 from autoscaler.decision.model import Decision, Step
@@ -286,8 +287,8 @@ def deciding(reason, detail="as told", at=0, outcome=Outcome.SCALED, to=1, **mor
 
 def test_every_change_is_told(reporter, kept):
     """By the decision's reason, in the sentence of the log."""
-    reporter.report(report_of())
-    reporter.report(report_of())
+    reporter.show(view_of(report_of()))
+    reporter.show(view_of(report_of()))
     told = ("AboveTarget", "Normal", kept.told[0][2])
     assert kept.told == [told, told]
     assert told[2].startswith("llm/ollama: 2 -> ")
@@ -297,7 +298,7 @@ def test_a_replaced_pod_is_told(reporter, kept):
     """A warning, each time."""
     for at in (0, 5):
         replaced = deciding(Reason.REPLICA_STUCK, "ollama-a", at, Outcome.REPLACED, to=2)
-        reporter.report(replaced)
+        reporter.show(view_of(replaced))
     told = ("ReplicaStuck", "Warning", "llm/ollama: holds 2, ReplicaStuck (ollama-a); replaced")
     assert kept.told == [told, told]
 
@@ -321,20 +322,20 @@ def test_a_replaced_pod_is_told(reporter, kept):
 )
 def test_a_state_is_told_when_it_begins(reporter, kept, reason, kind):
     """Not in every cycle of it, and when it comes and goes, not more than once in ten minutes."""
-    reporter.report(holding(Reason.WITHIN_TOLERANCE))
+    reporter.show(view_of(holding(Reason.WITHIN_TOLERANCE)))
     for at in (5, 10, 15):
-        reporter.report(holding(reason, f"since {at}", at))
+        reporter.show(view_of(holding(reason, f"since {at}", at)))
     assert kept.told == [(str(reason), kind, f"llm/ollama: holds 2, {reason} (since 5)")]
     for at, again in ((20, False), (600, False), (606, True)):
-        reporter.report(holding(Reason.WITHIN_TOLERANCE, at=at - 1))
-        reporter.report(holding(reason, at=at))
+        reporter.show(view_of(holding(Reason.WITHIN_TOLERANCE, at=at - 1)))
+        reporter.show(view_of(holding(reason, at=at)))
         assert (len(kept.told) == 2) is again
 
 
 def test_what_goes_on_for_hours_is_told_once(reporter, kept):
     """It is the alert's business to insist."""
     for at in range(0, 7200, 60):
-        reporter.report(holding(Reason.AT_MAXIMUM, at=at))
+        reporter.show(view_of(holding(Reason.AT_MAXIMUM, at=at)))
     assert len(kept.told) == 1
 
 
@@ -344,7 +345,7 @@ def test_what_goes_on_for_hours_is_told_once(reporter, kept):
 )
 def test_an_ordinary_hold_is_not_told(reporter, kept, reason):
     """It says nothing that one would look for."""
-    reporter.report(holding(reason))
+    reporter.show(view_of(holding(reason)))
     assert kept.told == []
 
 
@@ -352,8 +353,10 @@ def test_a_failed_write_is_told_when_failing_begins(reporter, kept):
     """A conflict by its own word, anything else as a failed write."""
     for at in (0, 5):
         failed = report_of(write_error=TargetWriteError("llm/ollama: cannot scale: HTTP 500"))
-        reporter.report(replace(failed, at=failed.at + timedelta(seconds=at)))
-    reporter.report(report_of(write_error=ConflictError("llm/ollama: cannot scale: HTTP 422")))
+        reporter.show(view_of(replace(failed, at=failed.at + timedelta(seconds=at))))
+    reporter.show(
+        view_of(report_of(write_error=ConflictError("llm/ollama: cannot scale: HTTP 422")))
+    )
     assert [(reason, kind) for reason, kind, _ in kept.told] == [
         (WRITE_FAILED, "Warning"),
         ("Conflict", "Warning"),
@@ -368,14 +371,14 @@ def test_what_a_step_says_beside_the_decision_is_told_too(reporter, kept, beside
     """Whatever the number does, and once while it lasts."""
     step = Step(stage=Stage.VICTIMS, from_=1, to=1, reason=beside, detail="ollama-a")
     for at in (0, 5):
-        reporter.report(deciding(Reason.BELOW_TARGET, at=at, steps=(step,)))
+        reporter.show(view_of(deciding(Reason.BELOW_TARGET, at=at, steps=(step,))))
     assert [told[0] for told in kept.told] == ["BelowTarget", str(beside), "BelowTarget"]
     assert kept.told[1] == (str(beside), "Warning", "llm/ollama: ollama-a")
 
 
 def test_a_step_that_is_the_reason_is_told_once(reporter, kept):
     """The sentence has it already."""
-    reporter.report(holding(Reason.REPLICA_STUCK, "ollama-a"))
+    reporter.show(view_of(holding(Reason.REPLICA_STUCK, "ollama-a")))
     assert len(kept.told) == 1
 
 
@@ -392,13 +395,13 @@ def test_a_step_that_is_the_reason_is_told_once(reporter, kept):
 )
 def test_where_nothing_is_written_there_are_no_events(reporter, kept, report):
     """A shadow has no right to any; and what was not observed is the log's to tell."""
-    reporter.report(report)
+    reporter.show(view_of(report))
     assert kept.told == []
 
 
 def test_each_target_has_states_of_its_own(kept):
     """One that holds does not speak for another."""
     reporter = EventReporter(kept, dict.fromkeys(("llm/ollama", "llm/big"), lambda: ABOUT))
-    reporter.report(holding(Reason.CONFLICT))
-    reporter.report(replace(holding(Reason.CONFLICT), target="llm/big"))
+    reporter.show(view_of(holding(Reason.CONFLICT)))
+    reporter.show(view_of(replace(holding(Reason.CONFLICT), target="llm/big")))
     assert len(kept.told) == 2

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from autoscaler.adapters.cycle_view import view_of
+from autoscaler.adapters.cycle_view import CycleView
 from autoscaler.adapters.kubernetes.events import Events, ObjectRef
 from autoscaler.decision.record import Outcome, Record
 from autoscaler.decision.words import Mode, Reason
-from autoscaler.ports import CycleReport
 
 WRITE_FAILED = "WriteFailed"
 """The one reason of an event that is no `Reason`: what was decided could not be written."""
@@ -49,7 +48,7 @@ class _Telling:
 
 
 class EventReporter:
-    """A Reporter that makes events. In shadow mode, which writes nothing, there are none."""
+    """A Viewer that makes events. In shadow mode, which writes nothing, there are none."""
 
     def __init__(self, events: Events, objects: Mapping[str, Callable[[], ObjectRef]]) -> None:
         """Tell `events` of the targets' cycles; `objects` names each target's Deployment."""
@@ -58,20 +57,20 @@ class EventReporter:
         self._before: dict[str, frozenset[str]] = {}
         self._told: dict[tuple[str, str], datetime] = {}
 
-    def report(self, report: CycleReport) -> None:
+    def show(self, view: CycleView) -> None:
         """Tell of the cycle where it is worth it."""
-        about = self._objects.get(report.target)
-        record = report.record
+        about = self._objects.get(view.target)
+        record = view.record
         if about is None or record is None or record.mode is Mode.SHADOW:
             return
-        tellings = tuple(_tellings(report, record))
-        before = self._before.get(report.target, frozenset())
-        self._before[report.target] = frozenset(telling.reason for telling in tellings)
+        tellings = tuple(_tellings(view, record))
+        before = self._before.get(view.target, frozenset())
+        self._before[view.target] = frozenset(telling.reason for telling in tellings)
         for telling in tellings:
-            key = (report.target, telling.reason)
-            is_new = telling.reason not in before and not self._is_quiet(key, report.at)
+            key = (view.target, telling.reason)
+            is_new = telling.reason not in before and not self._is_quiet(key, view.at)
             if telling.always or is_new:
-                self._told[key] = report.at
+                self._told[key] = view.at
                 self._events.tell(about(), telling.reason, telling.note, warning=telling.warning)
 
     def _is_quiet(self, key: tuple[str, str], now: datetime) -> bool:
@@ -79,16 +78,16 @@ class EventReporter:
         return told is not None and timedelta(0) <= now - told < _QUIET
 
 
-def _tellings(report: CycleReport, record: Record) -> Iterator[_Telling]:
+def _tellings(view: CycleView, record: Record) -> Iterator[_Telling]:
     reason = record.decision.reason
-    main = _main(Outcome(report.outcome), reason)
+    main = _main(Outcome(view.outcome), reason)
     if main is not None:
         told, warning, always = main
-        yield _Telling(reason=told, note=view_of(report).sentence, warning=warning, always=always)
+        yield _Telling(reason=told, note=view.sentence, warning=warning, always=always)
     details = {step.reason: step.detail for step in record.steps if step.reason in _BESIDE}
     for beside, detail in details.items():
         if beside is not reason or main is None:
-            yield _Telling(reason=beside, note=f"{report.target}: {detail}", warning=True)
+            yield _Telling(reason=beside, note=f"{view.target}: {detail}", warning=True)
 
 
 def _main(outcome: Outcome, reason: Reason) -> tuple[str, bool, bool] | None:
