@@ -300,7 +300,7 @@ def check_settings(settings: Settings, *, offline: bool = False) -> tuple[Findin
 def _checks(settings: Settings, target: TargetSettings, client: ApiClient) -> KubernetesChecks:
     return KubernetesChecks(
         namespace=target.namespace,
-        deployment=target.deployment,
+        name=target.deployment,
         client=client,
         timeout=settings.kubernetes.timeout,
     )
@@ -309,7 +309,7 @@ def _checks(settings: Settings, target: TargetSettings, client: ApiClient) -> Ku
 def _lease_probe(settings: Settings, client: ApiClient) -> LeaseProbe:
     namespace, name = lease_of(settings)
     checks = LeaseChecks(
-        namespace=namespace, deployment=name, client=client, timeout=settings.kubernetes.timeout
+        namespace=namespace, name=name, client=client, timeout=settings.kubernetes.timeout
     )
     return LeaseProbe(namespace=namespace, name=name, checks=checks)
 

@@ -85,7 +85,7 @@ def deployment(
     """Return the Deployment that a target names."""
     return KubernetesTarget(
         namespace=target.namespace,
-        deployment=target.deployment,
+        name=target.deployment,
         client=client,
         timeout=settings.timeout,
     )

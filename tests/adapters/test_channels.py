@@ -55,7 +55,7 @@ def target_of(server: KeepAlive, seconds: float = 2.0) -> KubernetesTarget:
     """Make a target of this API."""
     client = connect(k.Configuration(host=server.url))
     limit = timedelta(seconds=seconds)
-    return KubernetesTarget(namespace="llm", deployment="ollama", client=client, timeout=limit)
+    return KubernetesTarget(namespace="llm", name="ollama", client=client, timeout=limit)
 
 
 # --- kept connections ---------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def kube(tmp_path):
 def target(kube, leader):
     """Return the Deployment behind a fence."""
     client = fenced(load_client(str(kube.cluster.kubeconfig_path)), leader.leads)
-    target = KubernetesTarget(namespace="llm", deployment="ollama", client=client)
+    target = KubernetesTarget(namespace="llm", name="ollama", client=client)
     target.read()
     return target
 

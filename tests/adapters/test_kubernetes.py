@@ -64,13 +64,13 @@ def client(kube) -> k.ApiClient:
 @pytest.fixture
 def target(client) -> KubernetesTarget:
     """Look at the Deployment as the loop does."""
-    return KubernetesTarget(namespace=NS, deployment=NAME, client=client)
+    return KubernetesTarget(namespace=NS, name=NAME, client=client)
 
 
 @pytest.fixture
 def checks(client) -> KubernetesChecks:
     """Look at the Deployment as `check` does."""
-    return KubernetesChecks(namespace=NS, deployment=NAME, client=client)
+    return KubernetesChecks(namespace=NS, name=NAME, client=client)
 
 
 def edit_pod(kube, name, edit):
@@ -167,7 +167,7 @@ def test_expressions_of_a_selector_are_passed_on(kube, target):
 
 def test_a_missing_deployment_cannot_be_read(client):
     """The message says what was asked and what the API answered."""
-    target = KubernetesTarget(namespace=NS, deployment="none", client=client)
+    target = KubernetesTarget(namespace=NS, name="none", client=client)
     with pytest.raises(TargetReadError) as error:
         target.read()
     assert str(error.value) == (
@@ -234,7 +234,7 @@ def test_a_denied_write_is_forbidden(kube, target):
 def test_a_missing_deployment_cannot_be_scaled(client):
     """A 404 is a failed write."""
     with pytest.raises(TargetWriteError, match="HTTP 404"):
-        KubernetesTarget(namespace=NS, deployment="none", client=client).scale(1, 2)
+        KubernetesTarget(namespace=NS, name="none", client=client).scale(1, 2)
 
 
 # --- servers that misbehave ---------------------------------------------------------------------
@@ -277,7 +277,7 @@ def client_for(port) -> k.ApiClient:
 def target_of(client, timeout=2.0) -> KubernetesTarget:
     """Make a target with a short timeout."""
     limit = timedelta(seconds=timeout)
-    return KubernetesTarget(namespace=NS, deployment=NAME, client=client, timeout=limit)
+    return KubernetesTarget(namespace=NS, name=NAME, client=client, timeout=limit)
 
 
 STATUS = {"kind": "Status", "message": "etcdserver: request timed out"}
@@ -745,7 +745,7 @@ def test_missing_rights_are_told(kube, checks):
 
 def test_the_rights_to_the_lease_are_told(kube, client):
     """They are asked for by its name, but for its creation."""
-    lease = LeaseChecks(namespace=NS, deployment="autoscaler", client=client)
+    lease = LeaseChecks(namespace=NS, name="autoscaler", client=client)
     kube.cluster.deny("update", "leases")
     assert lease.rights() == {
         "create leases.coordination.k8s.io": True,

@@ -45,7 +45,7 @@ def kube(tmp_path) -> Iterator[ClusterThread]:
 def target(kube) -> KubernetesTarget:
     """Look at the Deployment as the loop does, after a first read."""
     client = load_client(str(kube.cluster.kubeconfig_path))
-    target = KubernetesTarget(namespace=NS, deployment=NAME, client=client)
+    target = KubernetesTarget(namespace=NS, name=NAME, client=client)
     target.read()
     return target
 
@@ -120,7 +120,7 @@ def test_a_pod_without_a_place_has_no_address(tmp_path):
     kube.wait(kube.cluster.create_deployment(NS, NAME, 2))
     kube.wait(kube.cluster.wait_ready(NS, NAME, 1, 10))
     client = load_client(str(kube.cluster.kubeconfig_path))
-    state = KubernetesTarget(namespace=NS, deployment=NAME, client=client).read()
+    state = KubernetesTarget(namespace=NS, name=NAME, client=client).read()
     kube.close()
     (placed,) = [pod.name for pod in state.pods if pod.ready]
     assert set(state.addresses) == {placed}
@@ -364,7 +364,7 @@ def test_a_cost_of_somebody_else_is_kept_and_put_back(kube, target):
         target._mark(first, 0)
         target._mark(second, 0)
         assert marks(kube)[first] == wanted
-    again = KubernetesTarget(namespace=NS, deployment=NAME, client=target._client)
+    again = KubernetesTarget(namespace=NS, name=NAME, client=target._client)
     again.unmark(again.read().marked)
     assert marks(kube)[first] == {COST: "500", "mine": "kept"}
     assert marks(kube)[second] == NO_MARK

@@ -40,7 +40,7 @@ def lease(kube, client, request):
 
 def stored(kube, lease):
     """Return the object as the API keeps it."""
-    return kube.call(lambda: kube.cluster.store.get(LEASES, *lease.name.split("/")))
+    return kube.call(lambda: kube.cluster.store.get(LEASES, "llm", lease._name))
 
 
 def test_there_is_none_at_first(lease):
@@ -66,7 +66,7 @@ def test_a_renewal_keeps_the_rest(kube, lease, client):
     """The time since when it is held, labels, and annotations of others."""
     lease.write(MINE, None, NOW)
     labels = {"metadata": {"labels": {"app": "x"}, "annotations": {"note": "by hand"}}}
-    CoordinationV1Api(client).patch_namespaced_lease(lease.name.split("/")[1], "llm", labels)
+    CoordinationV1Api(client).patch_namespaced_lease(lease._name, "llm", labels)
     later = NOW + timedelta(seconds=3)
     renewed = Claim(holder="me", duration=MINE.duration, transitions=3, state="def")
     lease.write(renewed, lease.read(), later)
@@ -90,7 +90,7 @@ def test_one_that_is_given_back_can_be_told_from_one_that_was_emptied(lease, cli
     """The first has no time since when it is held."""
     mine = lease.write(MINE, None, NOW)
     empty = {"spec": {"holderIdentity": ""}}
-    CoordinationV1Api(client).patch_namespaced_lease(lease.name.split("/")[1], "llm", empty)
+    CoordinationV1Api(client).patch_namespaced_lease(lease._name, "llm", empty)
     emptied = lease.read()
     assert (emptied.claim.holder, emptied.claim.given_back) == ("", False)
     back = Claim(holder="", duration=MINE.duration, given_back=True)
@@ -101,7 +101,7 @@ def test_one_that_is_given_back_can_be_told_from_one_that_was_emptied(lease, cli
 
 def test_a_lease_made_by_hand_is_nobodys(lease, client):
     """Whatever it lacks."""
-    body = {"metadata": {"name": lease.name.split("/")[1]}}
+    body = {"metadata": {"name": lease._name}}
     CoordinationV1Api(client).create_namespaced_lease("llm", body)
     found = lease.read()
     assert found.claim == Claim(holder="", duration=timedelta(0), given_back=True)
@@ -121,7 +121,7 @@ def test_whoever_comes_second_is_refused(lease):
 def test_one_that_was_removed_is_not_written(lease, client):
     """The update says that it is not the one that was read."""
     first = lease.write(MINE, None, NOW)
-    CoordinationV1Api(client).delete_namespaced_lease(lease.name.split("/")[1], "llm")
+    CoordinationV1Api(client).delete_namespaced_lease(lease._name, "llm")
     with pytest.raises(ConflictError, match="Precondition failed: UID"):
         lease.write(MINE, first, NOW)
     assert lease.read() is None

@@ -82,7 +82,7 @@ def run(tmp_path_factory):
 
         cluster.accesses.clear()
         client = load_client(str(cluster.kubeconfig_path))
-        target = KubernetesTarget(namespace="llm", deployment="ollama", client=client)
+        target = KubernetesTarget(namespace="llm", name="ollama", client=client)
         target.replace(target.read().pods[0].name)
         return SimpleNamespace(
             used=used, replacing=frozenset(cluster.accesses), audit=tuple(cluster.audit)

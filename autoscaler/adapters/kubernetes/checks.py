@@ -7,10 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 from kubernetes.client import (
+    AppsV1Api,
     AuthorizationV1Api,
     AutoscalingV2Api,
     CustomObjectsApi,
     V1Container,
+    V1Deployment,
     V1ResourceAttributes,
     V1SelfSubjectAccessReview,
     V1SelfSubjectAccessReviewSpec,
@@ -20,8 +22,9 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.utils import parse_quantity
 
 from autoscaler.adapters.kubernetes.annotations import unknown_in
-from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, DeploymentClient, Right, need
+from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, ObjectClient, Right, need
 from autoscaler.adapters.kubernetes.events import CREATE_EVENTS
+from autoscaler.adapters.kubernetes.lease import LEADING
 from autoscaler.adapters.kubernetes.target import READING, REPLACING, SCALING
 from autoscaler.adapters.lines import printable
 from autoscaler.errors import TargetReadError
@@ -29,8 +32,6 @@ from autoscaler.errors import TargetReadError
 _LIST_HPAS = Right(verb="list", resource="horizontalpodautoscalers", group="autoscaling")
 _LIST_SCALED_OBJECTS = Right(verb="list", resource="scaledobjects", group="keda.sh")
 _SCALED_OBJECTS_VERSION = "v1alpha1"
-_LEASE = {"resource": "leases", "group": "coordination.k8s.io"}
-_LEADING = tuple(Right(verb=verb, **_LEASE) for verb in ("create", "get", "update"))
 _SHOWN_CHARACTERS = 60
 
 
@@ -45,7 +46,7 @@ class OtherScaler:
     max_replicas: int | None
 
 
-class _Reviews(DeploymentClient):
+class _Reviews(ObjectClient):
     """Asks the API what it would allow us."""
 
     def _is_allowed(self, right: Right, name: str) -> bool:
@@ -68,12 +69,12 @@ class _Reviews(DeploymentClient):
 
 
 class LeaseChecks(_Reviews):
-    """Questions about the Lease, `deployment` by name, by which daemons tell who acts."""
+    """Questions about the Lease by which daemons tell who acts."""
 
     def rights(self) -> Mapping[str, bool]:
         """Tell of each right that leadership needs whether we have it. Raises TargetReadError."""
         # None can be limited to a name that is not there yet.
-        names = {right: "" if right.verb == "create" else self._name for right in _LEADING}
+        names = {right: "" if right.verb == "create" else self._name for right in LEADING}
         return {str(right): self._is_allowed(right, name) for right, name in names.items()}
 
 
@@ -114,6 +115,11 @@ class KubernetesChecks(_Reviews):
         with self._reading(GET_DEPLOYMENT):
             pod = need(need(deployment.spec).template.spec)
             return {container.name: _cpu_limit(container) for container in pod.containers}
+
+    def _read_deployment(self) -> V1Deployment:
+        with self._reading(GET_DEPLOYMENT):
+            read = AppsV1Api(self._client).read_namespaced_deployment
+            return self._call(V1Deployment, read, self._name, self._namespace)
 
     def _autoscalers(self) -> Iterator[OtherScaler]:
         with self._reading(_LIST_HPAS):

@@ -8,7 +8,7 @@ from http.client import HTTPException
 from typing import TypeVar
 
 from kubernetes import config
-from kubernetes.client import ApiClient, AppsV1Api, Configuration, V1Deployment
+from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException, OpenApiException
 from kubernetes.config import ConfigException
 from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
@@ -26,7 +26,7 @@ from autoscaler.errors import (
     UnknownWriteError,
 )
 
-__all__ = ["ApiClient", "DeploymentClient", "Right", "connect", "load_client", "need"]
+__all__ = ["ApiClient", "ObjectClient", "Right", "connect", "load_client", "need"]
 
 FIELD_MANAGER = "ollama-autoscaler"
 """Our name in the API's managed fields, and in its audit log."""
@@ -110,18 +110,18 @@ class Right:
 GET_DEPLOYMENT = Right(verb="get", resource="deployments", group="apps")
 
 
-class DeploymentClient:
-    """Calls about one Deployment, each given up after a time and translated where it fails."""
+class ObjectClient:
+    """Calls about one object, each given up after a time and translated where it fails."""
 
     def __init__(
-        self, *, namespace: str, deployment: str, client: ApiClient, timeout: timedelta = _TIMEOUT
+        self, *, namespace: str, name: str, client: ApiClient, timeout: timedelta = _TIMEOUT
     ) -> None:
-        """Talk to one Deployment through a client of `load_client`.
+        """Talk about the object of this name through a client of `load_client`.
 
         The timeout bounds each call as a whole, from the connection to the answer's last byte.
         """
         self._namespace = namespace
-        self._name = deployment
+        self._name = name
         self._client = client
         self._timeout = timeout.total_seconds()
 
@@ -133,11 +133,6 @@ class DeploymentClient:
         if not isinstance(answer, expected):
             raise AnswerError(f"answer is {type(answer).__name__}, must be {expected.__name__}")
         return answer
-
-    def _read_deployment(self) -> V1Deployment:
-        with self._reading(GET_DEPLOYMENT):
-            read = AppsV1Api(self._client).read_namespaced_deployment
-            return self._call(V1Deployment, read, self._name, self._namespace)
 
     @contextmanager
     def _reading(self, right: Right) -> Iterator[None]:

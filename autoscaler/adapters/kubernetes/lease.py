@@ -12,17 +12,18 @@ from kubernetes.client.exceptions import ApiException
 
 from autoscaler.adapters.kubernetes.client import (
     FIELD_MANAGER,
-    ApiClient,
-    DeploymentClient,
+    ObjectClient,
     Right,
     need,
 )
-from autoscaler.errors import TargetReadError, TargetWriteError
+from autoscaler.errors import TargetWriteError
 
 _GROUP = "coordination.k8s.io"
 _GET = Right(verb="get", resource="leases", group=_GROUP)
 _CREATE = Right(verb="create", resource="leases", group=_GROUP)
 _UPDATE = Right(verb="update", resource="leases", group=_GROUP)
+LEADING = (_CREATE, _GET, _UPDATE)
+"""What LeaseClient needs, in the Lease's namespace."""
 
 STATE = "ollama-autoscaler/state"
 """The annotation with what the leader leaves to the next."""
@@ -60,22 +61,13 @@ class Lease:
     """Since when it is held."""
 
 
-class LeaseClient(DeploymentClient):
-    """Reads and writes one Lease."""
-
-    def __init__(self, *, namespace: str, name: str, client: ApiClient, timeout: timedelta) -> None:
-        """Talk to the Lease of this name, which need not be there yet."""
-        super().__init__(namespace=namespace, deployment=name, client=client, timeout=timeout)
-
-    @property
-    def name(self) -> str:
-        """namespace/name."""
-        return f"{self._namespace}/{self._name}"
+class LeaseClient(ObjectClient):
+    """Reads and writes one Lease, which need not be there yet."""
 
     def read(self) -> Lease | None:
         """Return the Lease; None where there is none. Raises TargetReadError."""
         read = CoordinationV1Api(self._client).read_namespaced_lease
-        with self._translating(f"cannot {_GET}", TargetReadError):
+        with self._reading(_GET):
             try:
                 return self._lease(self._call(V1Lease, read, self._name, self._namespace))
             except ApiException as error:

@@ -15,7 +15,7 @@ from autoscaler.adapters.kubernetes.answers import Object, decode, needed, part,
 from autoscaler.adapters.kubernetes.client import (
     FIELD_MANAGER,
     GET_DEPLOYMENT,
-    DeploymentClient,
+    ObjectClient,
     Right,
 )
 from autoscaler.adapters.kubernetes.events import ObjectRef
@@ -39,7 +39,7 @@ _SIGNED = {"field_manager": FIELD_MANAGER}
 _MERGE = {"_content_type": "application/merge-patch+json"}
 
 
-class KubernetesTarget(DeploymentClient):
+class KubernetesTarget(ObjectClient):
     """A Deployment as a ScaleTarget; for one thread at a time.
 
     Pods are written to where the last read has shown them, and no other.
