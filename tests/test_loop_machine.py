@@ -48,8 +48,8 @@ rates = st.builds(
 scalings = st.builds(
     Scaling,
     tolerance=st.sampled_from([0.0, 0.1, 0.3]),
-    stabilization_window=spans(0, 0, 0, 20),
-    cooldown=spans(0, 0, 0, 15, 60),
+    stabilization_window=spans(0, 0, 0, 0, 20),
+    cooldown=spans(0, 0, 0, 0, 15, 60),
     policies=st.just(()) | st.lists(rates, max_size=2).map(tuple),
     select_policy=st.sampled_from(
         [SelectPolicy.MAX] * 4 + [SelectPolicy.MIN] * 2 + [*SelectPolicy]
@@ -68,7 +68,7 @@ cpus = st.builds(
     name=st.just("cpu"),
     type=st.just(MetricType.POD),
     target=st.just(0.5),
-    use_for=st.sampled_from(UseFor),
+    use_for=st.sampled_from([UseFor.BOTH, UseFor.BOTH, *UseFor]),
     on_empty=st.sampled_from(OnEmpty),
 )
 
@@ -115,7 +115,21 @@ managers = st.sampled_from([AUTOSCALER, "kubectl", "argocd"])
 daemons = st.integers(0, 1)
 qualities = st.sampled_from(
     [
-        *("whole", "partial", "partly stale", "stale", "NaN", "negative", "twice", "no series"),
+        *(
+            "whole",
+            "whole",
+            "whole",
+            "whole",
+            "whole",
+            "whole",
+            "partial",
+            "partly stale",
+            "stale",
+            "NaN",
+            "negative",
+            "twice",
+            "no series",
+        ),
         *MissingKind,
     ]
 )
@@ -162,7 +176,12 @@ more = st.sampled_from([1, -1, 2, -2, 5, -5, 0])
 maybe_more = more | st.none()
 calm = st.booleans()
 """Whether nothing has been amiss for a minute."""
-mishaps = st.just({}) | st.dictionaries(calls, st.sampled_from(Fault), min_size=1, max_size=1)
+scripts = st.just({}) | st.dictionaries(
+    calls,
+    st.sampled_from(Fault) | st.lists(meanwhile, min_size=1, max_size=3),
+    min_size=1,
+    max_size=2,
+)
 
 
 class LoopMachine(RuleBasedStateMachine):
@@ -198,90 +217,76 @@ class LoopMachine(RuleBasedStateMachine):
             self.world.happen(("pod", "stalls", stalled))
 
     @rule(
-        count=st.integers(1, 6),
-        more=st.just(0) | more,
+        count=st.sampled_from([1, 2, 3, 6]),
+        more=more,
         busy=busy,
         stalled=st.integers(0, 3) | st.none(),
+        script=scripts,
     )
-    def serve(self, count, more, busy, stalled):
-        """A few cycles as they usually are."""
-        for _ in range(count):
+    def serve(self, count, more, busy, stalled, script):
+        """A few cycles as they usually are, but for the last."""
+        for number in range(count):
             self.world.happen(("settle",))
             self.load(busy, stalled)
-            self.cycle(more)
+            self.cycle(more, script if number == count - 1 else None)
 
-    @rule(more=more, busy=busy)
-    def follow(self, more, busy):
-        """One cycle in which nothing but the load has changed."""
+    @rule(calm=calm, more=more, busy=busy, script=scripts)
+    def follow(self, calm, more, busy, script):
+        """One cycle, in which calls may fail, or be halted while the world goes on."""
+        self.world.calm(calm)
         self.load(busy)
-        self.cycle(more)
+        self.cycle(more, script)
 
-    @rule(calm=calm, more=more, call=calls, fault=st.sampled_from(Fault))
-    def fail(self, calm, more, call, fault):
-        """A cycle in which a call fails, or the process ends in it."""
-        self.world.calm(calm)
-        self.cycle(more, {call: fault})
-
-    @rule(calm=calm, more=more, call=calls, events=st.lists(meanwhile, min_size=1, max_size=3))
-    def halt(self, calm, more, call, events):
-        """A cycle that is halted in a call while the world goes on."""
-        self.world.calm(calm)
-        self.cycle(more, {call: events})
-
-    @rule(who=daemons)
-    def stand_by(self, who):
-        """A cycle of whoever it is."""
-        self.world.happen(("cycle", who))
-
-    @rule(
-        jump=st.none() | jumps,
-        event=st.one_of(leads, st.tuples(st.just("restart"), daemons)),
-        more=maybe_more,
-    )
-    def hand_over(self, jump, event, more):
-        """Another daemon leads, or another process, perhaps by another clock."""
-        if jump is not None:
-            self.world.happen(jump)
-        self.world.happen(event)
-        self.cycle(more)
-
-    @rule(what=st.sampled_from(["behind", "behind", "lost"]), more=maybe_more)
-    def forget(self, what, more):
-        """The leader ends, and the store has not kept its last memory, or none at all."""
-        self.world.happen(("store", what))
-        if self.world.leader is not None:
-            self.world.leader.start()
-        self.cycle(more)
-
-    @rule(calm=calm, event=foreign, more=maybe_more, script=mishaps)
+    @rule(calm=calm, event=foreign, more=maybe_more, script=scripts)
     def write(self, calm, event, more, script):
         """Somebody else sets the replicas."""
         self.world.calm(calm)
         self.world.happen(event)
         self.cycle(more, script)
 
-    @rule(event=jumps, more=maybe_more)
-    def set_clock(self, event, more):
-        """The wall clock is set."""
+    @rule(
+        jump=st.none() | jumps,
+        event=leads | st.tuples(st.just("restart"), daemons),
+        more=maybe_more,
+        script=scripts,
+    )
+    def hand_over(self, jump, event, more, script):
+        """Another daemon leads, or another process, perhaps by another clock."""
+        if jump is not None:
+            self.world.happen(jump)
         self.world.happen(event)
-        self.cycle(more)
+        self.cycle(more, script)
 
-    @rule(event=waits)
-    def wait(self, event):
-        """Time passes without a cycle."""
+    @rule(what=st.sampled_from(["behind", "behind", "lost"]), more=maybe_more, script=scripts)
+    def forget(self, what, more, script):
+        """The leader ends, and the store has not kept its last memory, or none at all."""
+        self.world.happen(("store", what))
+        if self.world.leader is not None:
+            self.world.leader.start()
+        self.cycle(more, script)
+
+    @rule(who=daemons)
+    def stand_by(self, who):
+        """A cycle of whoever it is."""
+        self.world.happen(("cycle", who))
+
+    @rule(event=jumps | waits, more=maybe_more, script=scripts)
+    def pass_time(self, event, more, script):
+        """Time passes without a cycle, or the wall clock is set."""
         self.world.happen(event)
+        self.cycle(more, script)
 
-    @rule(event=pods, more=maybe_more)
-    def change_pods(self, event, more):
+    @rule(event=pods, more=maybe_more, script=scripts)
+    def change_pods(self, event, more, script):
         """Pods come, fail, go, and are given requests."""
         self.world.happen(event)
-        self.cycle(more)
+        self.cycle(more, script)
 
-    @rule(event=metrics, more=maybe_more)
-    def spoil(self, event, more):
+    @rule(event=metrics, more=maybe_more, script=scripts)
+    def spoil(self, event, more, script):
         """A metric is answered in another way."""
         self.world.happen(event)
-        self.cycle(more)
+        self.cycle(more, script)
 
     @rule(event=pauses, more=maybe_more)
     def pause(self, event, more):
@@ -317,4 +322,4 @@ class LoopMachine(RuleBasedStateMachine):
 
 
 TestLoop = LoopMachine.TestCase
-TestLoop.settings = settings(stateful_step_count=30, max_examples=3 * settings().max_examples)
+TestLoop.settings = settings(stateful_step_count=30, max_examples=2 * settings().max_examples)

@@ -37,10 +37,13 @@ class World:
         self.objections.append(text)
 
     def want(self, more):
-        """Let the load ask for so many replicas more than there are, by each metric."""
-        number = max(0, self.cluster.replicas + more)
+        """Let the load ask for so many replicas more than there are, or less."""
+        policy, now = self.plan.policy, self.cluster.replicas
+        number = now + more
+        if not policy.min_replicas <= number <= policy.max_replicas:
+            number = max(0, now - more)  # there is no room on that side
         serving = sum(pod.serves for pod in self.cluster.pods) or 1
-        for metric in self.plan.policy.metrics:
+        for metric in policy.metrics:
             share = number if metric.type is MetricType.TOTAL else number / serving
             quality, _ = self.feeds[metric.name]
             self.feeds[metric.name] = (quality, metric.target * share)
