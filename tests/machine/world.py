@@ -40,8 +40,9 @@ class World:
         """Let the load ask for so many replicas more than there are, or less."""
         policy, now = self.plan.policy, self.cluster.replicas
         number = now + more
-        if not policy.min_replicas <= number <= policy.max_replicas:
-            number = max(0, now - more)  # there is no room on that side
+        if number > policy.max_replicas or number < policy.min_replicas > 0:
+            number = now - more  # there is no room on that side
+        number = max(0, number)
         serving = sum(pod.serves for pod in self.cluster.pods) or 1
         for metric in policy.metrics:
             share = number if metric.type is MetricType.TOTAL else number / serving
