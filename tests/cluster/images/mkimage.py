@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 OCI = "application/vnd.oci.image."
@@ -43,36 +45,42 @@ def config(env: dict[str, str] | None = None, **settings: object) -> bytes:
 
 
 def archive(out: Path, name: str, layers: list[Path], settings: bytes) -> None:
-    """Write an archive that `ctr images import` takes under this very name."""
-    digests = [_digest(each) for each in layers]
+    """Write an archive that `ctr images import` takes under this very name.
+
+    The layers are compressed, which halves the time of an import: most of it goes to check sums.
+    """
+    diffs = [_digest(each) for each in layers]
     settings = json.dumps(
-        json.loads(settings) | {"rootfs": {"type": "layers", "diff_ids": digests}}
+        json.loads(settings) | {"rootfs": {"type": "layers", "diff_ids": diffs}}
     ).encode()
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI + "manifest.v1+json",
-        "config": _blob(settings, "config.v1+json"),
-        "layers": [
-            {"mediaType": OCI + "layer.v1.tar", "digest": digest, "size": each.stat().st_size}
-            for each, digest in zip(layers, digests, strict=True)
-        ],
-    }
-    described = json.dumps(manifest).encode()
-    entry = _blob(described, "manifest.v1+json")
-    # containerd goes by the first, buildah by the second.
-    entry["annotations"] = {
-        "io.containerd.image.name": name,
-        "org.opencontainers.image.ref.name": name,
-    }
-    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
-    with tarfile.open(out, "w") as tar:
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder, tarfile.open(out, "w") as tar:
+        packed = [Path(folder, diff) for diff in diffs]
+        for each, file in zip(layers, packed, strict=True):
+            subprocess.run(["zstd", "-q", "-3", "-T2", "-f", each, "-o", file], check=True)
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI + "manifest.v1+json",
+            "config": _blob(settings, "config.v1+json"),
+            "layers": [
+                _described(_digest(file), file.stat().st_size, "layer.v1.tar+zstd")
+                for file in packed
+            ],
+        }
+        written = json.dumps(manifest).encode()
+        entry = _blob(written, "manifest.v1+json")
+        # containerd goes by the first, buildah by the second.
+        entry["annotations"] = {
+            "io.containerd.image.name": name,
+            "org.opencontainers.image.ref.name": name,
+        }
+        index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
         _add(tar, "oci-layout", io.BytesIO(b'{"imageLayoutVersion": "1.0.0"}'))
         _add(tar, "index.json", io.BytesIO(index))
-        for content in (settings, described):
-            _add(tar, _place(_blob(content, "")["digest"]), io.BytesIO(content))
-        for digest, each in dict(zip(digests, layers, strict=True)).items():
-            with each.open("rb") as file:
-                _add(tar, _place(digest), file)
+        for content in (settings, written):
+            _add(tar, _place(_blob(content, "")), io.BytesIO(content))
+        for described, file in zip(manifest["layers"], packed, strict=True):
+            with file.open("rb") as content:
+                _add(tar, _place(described), content)
 
 
 def repack(docker_archive: Path, out: Path, name: str) -> None:
@@ -86,9 +94,12 @@ def repack(docker_archive: Path, out: Path, name: str) -> None:
     shutil.rmtree(folder)
 
 
+def _described(digest: str, size: int, kind: str) -> dict[str, object]:
+    return {"mediaType": OCI + kind, "digest": digest, "size": size}
+
+
 def _blob(content: bytes, kind: str) -> dict[str, object]:
-    digest = "sha256:" + hashlib.sha256(content).hexdigest()
-    return {"mediaType": OCI + kind, "digest": digest, "size": len(content)}
+    return _described("sha256:" + hashlib.sha256(content).hexdigest(), len(content), kind)
 
 
 def _digest(file: Path) -> str:
@@ -96,8 +107,8 @@ def _digest(file: Path) -> str:
         return "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _place(digest: str) -> str:
-    return "blobs/" + digest.replace(":", "/")
+def _place(described: dict) -> str:
+    return "blobs/" + described["digest"].replace(":", "/")
 
 
 def _add(tar: tarfile.TarFile, name: str, file: io.BufferedIOBase) -> None:
