@@ -11,6 +11,7 @@ TOOLS := .tools
 WEBUI := .venv-webui
 IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
+BUILDER ?= $(shell command -v podman || command -v docker || command -v buildah)
 
 .PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench shrinking image clean lock
 
@@ -87,10 +88,9 @@ bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch
 shrinking: setup system ## shrink thirty times while streams run, and print who had to go (six minutes)
 	@$(BIN)/python bench/shrinking.py $(ARGS)
 
-image: ## build the container image (IMAGE=name BASE_IMAGE=name; podman, docker or buildah)
-	@builder=$$(command -v podman || command -v docker || command -v buildah || true)
-	if [ -z "$$builder" ]; then echo "make image: needs podman, docker or buildah: apt-get install podman" >&2; exit 2; fi
-	exec "$$builder" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
+image: ## build the container image (IMAGE=name BASE_IMAGE=name BUILDER=podman, docker or buildah)
+	@if [ -z "$(BUILDER)" ]; then echo "make image: needs podman, docker or buildah: apt-get install podman" >&2; exit 2; fi
+	exec "$(BUILDER)" build --build-arg BASE_IMAGE="$(BASE_IMAGE)" -t "$(IMAGE)" .
 
 clean: ## remove what the other commands made
 	@rm -rf $(VENV) $(TOOLS) $(WEBUI) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -1,0 +1,1 @@
+"""Tests of the whole stack on a real cluster: `make test-cluster`."""
