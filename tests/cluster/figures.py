@@ -33,5 +33,7 @@ def show(lines: list[dict], console: Console) -> None:
     for line in lines:
         figures = ", ".join(f"{name} {value}" for name, value in line["figures"].items())
         name = line["test"].partition("::")[2] or line["test"]
-        table.add_row(f"{name}\n[dim]{line['about']}[/]", line["outcome"], figures, f"{line['seconds']:.0f}")
+        table.add_row(
+            f"{name}\n[dim]{line['about']}[/]", line["outcome"], figures, f"{line['seconds']:.0f}"
+        )
     console.print(table)

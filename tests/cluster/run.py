@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.cluster import figures
-from tests.cluster.kube.machine import Existing, Machine, MachineError
+from tests.cluster.kube.machine import Machine, MachineError
 from tests.cluster.stack import make_volumes
 
 HERE = Path(__file__).parent
@@ -42,7 +42,9 @@ def step(what: str):
 
 def images() -> Path:
     """Build the images, if they are not built yet, and tell where they are."""
-    built = subprocess.run([HERE / "images" / "build.sh"], stdout=subprocess.PIPE, text=True, check=False)
+    built = subprocess.run(
+        [HERE / "images" / "build.sh"], stdout=subprocess.PIPE, text=True, check=False
+    )
     if built.returncode:
         raise MachineError("the images could not be built: see above")
     return Path(built.stdout.strip().splitlines()[-1])
@@ -63,7 +65,9 @@ def contract(environment: dict[str, str]) -> bool:
     """Run the contract tests on the emulated API and on a real one."""
     step("contract tests: the emulated API and the real one answer alike")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", HERE.parent / "contract"]
-    return not subprocess.run(command, env=environment | {"CONTRACT_API": "real"}, check=False).returncode
+    return not subprocess.run(
+        command, env=environment | {"CONTRACT_API": "real"}, check=False
+    ).returncode
 
 
 def acceptance(environment: dict[str, str], only: str) -> bool:
@@ -77,7 +81,9 @@ def acceptance(environment: dict[str, str], only: str) -> bool:
             for group in groups
         ]
         with ThreadPoolExecutor() as pool:
-            ends = pool.map(lambda c: subprocess.run(c, env=environment, check=False).returncode, commands)
+            ends = pool.map(
+                lambda c: subprocess.run(c, env=environment, check=False).returncode, commands
+            )
             good &= all(end in (0, 5 if only else 0) for end in ends)
     return good
 
@@ -98,7 +104,9 @@ def main() -> int:
         else:
             good = on_a_cluster_of_our_own(environment, options.only)
         figures.show(figures.read(kept), console)
-    console.print(f"{'passed' if good else 'FAILED'} in {(time.monotonic() - began) / 60:.1f} minutes")
+    console.print(
+        f"{'passed' if good else 'FAILED'} in {(time.monotonic() - began) / 60:.1f} minutes"
+    )
     return 0 if good else 1
 
 

@@ -4,7 +4,10 @@ import json
 import shutil
 import time
 import urllib.parse
+from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
 
 from tests.cluster.kube.machine import MachineError
 from tests.cluster.traffic import NAMESPACE
@@ -39,7 +42,9 @@ def quick_config() -> str:
     """Return the shipped configuration with shorter times."""
     text = CONFIG.read_text()
     for shipped, ours in QUICK.items():
-        assert text.count(shipped) == 1, f"{shipped!r} stands {text.count(shipped)} times in {CONFIG}"
+        assert text.count(shipped) == 1, (
+            f"{shipped!r} stands {text.count(shipped)} times in {CONFIG}"
+        )
         text = text.replace(shipped, ours)
     return text
 
@@ -135,16 +140,20 @@ class Stack:
         names = [d["metadata"]["name"] for d in self.get("deployments")["items"]]
         for name in names:
             left = max(1, int(timeout_s - (time.time() - began)))
-            self.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={left}s", timeout=left + 5)
+            self.kubectl(
+                "rollout", "status", f"deployment/{name}", f"--timeout={left}s", timeout=left + 5
+            )
         return time.time() - began
 
     def pods(self, selector=OLLAMA) -> list[dict]:
         """Return the pods of a selector, those that are being deleted among them."""
-        return self.get("pods", "-l", selector)["items"]
+        text = urllib.parse.urlencode({"labelSelector": selector})
+        return json.loads(self.cluster.raw(f"/api/v1/namespaces/{NAMESPACE}/pods?{text}"))["items"]
 
     def replicas(self) -> tuple[int, int]:
         """Return how many replicas are wanted and how many are ready."""
-        deployment = self.get("deployment", "ollama")
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/ollama"
+        deployment = json.loads(self.cluster.raw(path))
         return deployment["spec"]["replicas"], deployment["status"].get("readyReplicas", 0)
 
     def wait_replicas(self, wanted, *, ready=True, timeout_s=120) -> float:
@@ -156,13 +165,13 @@ class Stack:
             if seen[0] == wanted and (not ready or seen[1] == wanted) and there == wanted:
                 return time.time() - began
             time.sleep(0.3)
-        raise AssertionError(f"replicas (wanted, ready) are {self.replicas()}, not {wanted}: {self.log()[-3:]}")
+        raise AssertionError(
+            f"replicas (wanted, ready) are {self.replicas()}, not {wanted}: {self.log()[-3:]}"
+        )
 
     def service(self, service, path) -> str:
         """Ask a Service over HTTP, through the API server."""
-        return self.cluster.kubectl(
-            "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/services/{service}/proxy{path}"
-        )
+        return self.cluster.raw(f"/api/v1/namespaces/{NAMESPACE}/services/{service}/proxy{path}")
 
     def query(self, expression) -> list[dict]:
         """Ask the stack's Prometheus."""
@@ -181,9 +190,23 @@ class Stack:
         text = self.kubectl("logs", "deployment/autoscaler", *args)
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
+    def config(self) -> dict:
+        """Return the configuration that the daemon was given."""
+        pod = self.get("deployment", "autoscaler")["spec"]["template"]["spec"]
+        name = next(v["configMap"]["name"] for v in pod["volumes"] if v["name"] == "config")
+        return yaml.safe_load(self.get("configmap", name)["data"]["autoscaler.yaml"])
+
+    @contextmanager
+    def running(self, *args):
+        """Let a kubectl run in the background for a while."""
+        with self.cluster.background("-n", NAMESPACE, *args) as process:
+            yield process
+
     def events(self) -> list[dict]:
         """Return the events about the Deployment."""
-        return self.get("events", "--field-selector=involvedObject.kind=Deployment,involvedObject.name=ollama")["items"]
+        return self.get(
+            "events", "--field-selector=involvedObject.kind=Deployment,involvedObject.name=ollama"
+        )["items"]
 
 
 def eventually(what, check, *, timeout_s=60.0, every_s=0.5):

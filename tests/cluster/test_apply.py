@@ -44,8 +44,12 @@ def test_the_overlay_changes_sizes_and_nothing_else(cluster, figures):
     print("\n".join(f"{name}\n  " + "\n  ".join(lines) for name, lines in changed.items()))
     figures["objects"] = len(shipped)
     figures["changed"] = ", ".join(changed)
-    found = {name: {(line[0], *line[1:].split()) for line in lines} for name, lines in changed.items()}
-    told = {name: {(line[0], *line[1:].split()) for line in lines} for name, lines in CHANGED.items()}
+    found = {
+        name: {(line[0], *line[1:].split()) for line in lines} for name, lines in changed.items()
+    }
+    told = {
+        name: {(line[0], *line[1:].split()) for line in lines} for name, lines in CHANGED.items()
+    }
     assert found == told
 
 
@@ -57,9 +61,10 @@ def test_one_apply_brings_everything_up(cluster, stack, figures):
     figures["all Deployments ready"] = f"{time.time() - began:.1f} s after apply"
     stack.wait_replicas(2, timeout_s=120)
     figures["two replicas ready"] = f"{time.time() - began:.1f} s after apply"
-    models = eventually("the Job is complete", lambda: [
-        job for job in stack.get("jobs")["items"] if job["status"].get("succeeded")
-    ])
+    models = eventually(
+        "the Job is complete",
+        lambda: [job for job in stack.get("jobs")["items"] if job["status"].get("succeeded")],
+    )
     assert len(models) == 1
     restarts = {
         pod["metadata"]["name"]: status["restartCount"]
@@ -74,7 +79,9 @@ def test_network_policies_are_accepted(cluster, stack, figures):
     """All NetworkPolicies of the stack are there; whether this cluster enforces any is told."""
     there = {one["metadata"]["name"] for one in stack.get("networkpolicies")["items"]}
     wanted = {
-        name.partition("/")[2] for name in built(cluster, SHIPPED) if name.startswith("NetworkPolicy/")
+        name.partition("/")[2]
+        for name in built(cluster, SHIPPED)
+        if name.startswith("NetworkPolicy/")
     }
     figures["policies"] = len(there)
     figures["enforced"] = "no: the bridge plug-in knows none" if cluster.own else "unknown"

@@ -31,7 +31,15 @@ LET_IN = {
     "spec": {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}},
         "ingress": [
-            {"from": [{"podSelector": {"matchExpressions": [{"key": "streams", "operator": "Exists"}]}}]}
+            {
+                "from": [
+                    {
+                        "podSelector": {
+                            "matchExpressions": [{"key": "streams", "operator": "Exists"}]
+                        }
+                    }
+                ]
+            }
         ],
     },
 }
@@ -80,13 +88,26 @@ class Traffic:
         """Let so many people ask, for ever or so often each; returns the pod's name at once."""
         self._number += 1
         name = name or f"streams-{self._number}-{int(time.time())}"
-        arguments = ["http://gateway:8080", MODEL, clients, words, *([requests] if requests else [])]
+        arguments = [
+            "http://gateway:8080",
+            MODEL,
+            clients,
+            words,
+            *([requests] if requests else []),
+        ]
+        command = ["python3", "-u", "/streams/streams.py", *map(str, arguments)]
+        self.run(name, command, policy="OnFailure" if requests is None else "Never")
+        return name
+
+    def run(self, name, command, *, policy="Never", resources=None) -> None:
+        """Start a pod of the autoscaler's image, which has Python, under the namespace's rules."""
+        small = {"requests": {"cpu": "10m", "memory": "32Mi"}}
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "labels": {"streams": "yes"}},
             "spec": {
-                "restartPolicy": "OnFailure" if requests is None else "Never",
+                "restartPolicy": policy,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
                 "terminationGracePeriodSeconds": 0,
@@ -97,11 +118,11 @@ class Traffic:
                 },
                 "containers": [
                     {
-                        "name": "streams",
+                        "name": "python",
                         "image": "ollama-autoscaler:dev",
                         "imagePullPolicy": "IfNotPresent",
-                        "command": ["python3", "-u", "/streams/streams.py", *map(str, arguments)],
-                        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+                        "command": command,
+                        "resources": resources or small,
                         "securityContext": {
                             "allowPrivilegeEscalation": False,
                             "readOnlyRootFilesystem": True,
@@ -114,23 +135,28 @@ class Traffic:
             },
         }
         self._cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(pod))
-        return name
 
     def told(self, pod, *, since=0.0) -> list[Told]:
         """Return what a pod has told so far, of requests that ended after a time."""
-        text = self._cluster.kubectl("-n", NAMESPACE, "logs", pod, "--tail=-1")
-        seen = [Told(**json.loads(line)) for line in text.splitlines() if line.startswith("{")]
-        return [one for one in seen if one.end >= since]
+        return [one for one in (Told(**line) for line in self.lines(pod)) if one.end >= since]
+
+    def lines(self, pod) -> list[dict]:
+        """Return the lines of JSON that a pod has printed."""
+        text = self._cluster.raw(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def wait(self, pod, timeout_s=180) -> list[Told]:
         """Wait for a pod to have asked as often as it was to, and return what it tells."""
         end = time.time() + timeout_s
         while time.time() < end:
-            phase = self._cluster.get("pod", pod, "-n", NAMESPACE)["status"]["phase"]
+            answer = self._cluster.raw(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}")
+            phase = json.loads(answer)["status"]["phase"]
             if phase in ("Succeeded", "Failed"):
                 return self.told(pod)
             time.sleep(0.5)
-        raise AssertionError(f"{pod} has not ended after {timeout_s} s: {len(self.told(pod))} answers")
+        raise AssertionError(
+            f"{pod} has not ended after {timeout_s} s: {len(self.told(pod))} answers"
+        )
 
     def stop(self, pod) -> None:
         """Send them home in the midst of what they ask."""
