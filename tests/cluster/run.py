@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 PHASES = (
     ("the stack comes up", [["test_apply.py"]]),
     ("load, and what operators do", [["test_load.py"], ["test_operator.py"]]),
-    ("a replica that is stuck", [["test_stuck.py"]]),
+    ("a replica that is stuck", [["test_stuck.py"], ["test_machine.py"]]),
     ("faults", [["test_faults.py"]]),
     ("what is known by now", [["test_observed.py"]]),
 )
