@@ -170,7 +170,7 @@ def ensure(wanted: list[Part]) -> bool:
     if not missing:
         return True
     say(f"making {', '.join(each.name for each in missing)}")
-    say(f"about {sum(each.seconds for each in missing) // 60 + 1} min on two cores, once")
+    say(f"about {sum(each.seconds for each in missing) // 120 + 1} min on two free cores, once")
     few, futures, began = threading.Semaphore(3), {}, time.monotonic()
 
     def work(part: Part) -> None:
@@ -234,7 +234,7 @@ def printed(folder: Path) -> None:
 
 def say(words: str) -> None:
     """Tell how it goes, beside what a script reads."""
-    print(words, file=sys.stderr, flush=True)  # noqa: T201
+    sys.stderr.write(words + "\n")  # at once, or two threads mix their lines
 
 
 def _forget(name: str) -> None:
