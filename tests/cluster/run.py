@@ -2,8 +2,8 @@
 
     python -m tests.cluster.run [--existing] [--only WORDS]
 
-Builds what is not built yet, starts a cluster, runs the tests in it, removes it, and prints what was
-measured. `--existing`: on the cluster that KUBECONFIG names, where the stack's images must be had.
+Builds what is not built yet, starts a cluster, runs the tests in it, removes it, and prints what
+was measured. `--existing`: on the cluster that KUBECONFIG names, which must have the images.
 """
 
 import argparse
@@ -32,6 +32,7 @@ PHASES = (
     ("faults", [["test_faults.py"]]),
     ("what is known by now", [["test_observed.py"]]),
 )
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
 console = Console(width=160 if not sys.stdout.isatty() else None)
 
 
@@ -64,7 +65,7 @@ def show_images(folder: Path) -> None:
 def contract(environment: dict[str, str]) -> bool:
     """Run the contract tests on the emulated API and on a real one."""
     step("contract tests: the emulated API and the real one answer alike")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", HERE.parent / "contract"]
+    command = [*PYTEST, HERE.parent / "contract"]
     return not subprocess.run(
         command, env=environment | {"CONTRACT_API": "real"}, check=False
     ).returncode
@@ -76,8 +77,12 @@ def acceptance(environment: dict[str, str], only: str) -> bool:
     for name, groups in PHASES:
         step(name)
         commands = [
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
-            + ["--timeout=600", *(["-k", only] if only else []), *(HERE / file for file in group)]
+            [
+                *PYTEST,
+                "--timeout=600",
+                *(["-k", only] if only else []),
+                *(HERE / file for file in group),
+            ]
             for group in groups
         ]
         with ThreadPoolExecutor() as pool:

@@ -33,7 +33,7 @@ def built(cluster, folder):
 
 
 def test_the_overlay_changes_sizes_and_nothing_else(cluster, figures):
-    """What is applied here is the shipped overlay but for sizes, and for Grafana, which has no image."""
+    """What is applied is the shipped overlay, but for sizes and for Grafana, which has no image."""
     shipped, ours = built(cluster, SHIPPED), built(cluster, OVERLAY)
     assert shipped.keys() == ours.keys()
     changed = {}

@@ -29,7 +29,7 @@ def another(machine):
 
 
 def test_a_killed_run_takes_its_cluster_with_it(another, figures):
-    """SIGKILL of a test run ends all its programs; `stop` or the next start removes what is left."""
+    """SIGKILL of a run ends all its programs; `stop` or the next start removes what is left."""
     run = subprocess.Popen(
         [sys.executable, "-c", RUN],
         cwd=ROOT,

@@ -229,7 +229,7 @@ def printed(folder: Path) -> None:
     for row in rows:
         cells = zip(row, widths, strict=True)
         say("  ".join(f"{cell:{width}}" for cell, width in cells).rstrip())
-    print(folder)  # noqa: T201
+    print(folder)
 
 
 def say(words: str) -> None:
