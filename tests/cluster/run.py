@@ -41,10 +41,10 @@ def step(what: str):
     console.print(f"[bold]{what}[/]  [dim]{time.strftime('%H:%M:%S')}[/]", highlight=False)
 
 
-def images() -> Path:
+def images(*options) -> Path:
     """Build the images, if they are not built yet, and tell where they are."""
     built = subprocess.run(
-        [HERE / "images" / "build.sh"], stdout=subprocess.PIPE, text=True, check=False
+        [HERE / "images" / "build.sh", *options], stdout=subprocess.PIPE, text=True, check=False
     )
     if built.returncode:
         raise MachineError("the images could not be built: see above")
@@ -119,7 +119,7 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
     """Build, start, test, remove."""
     step("programs and images")
     machine = Machine()
-    folder = images()
+    folder = images("--kube", machine.programs)
     show_images(folder)
     good = bool(only) or contract(environment)
     step("cluster")
