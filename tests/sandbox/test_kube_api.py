@@ -127,7 +127,7 @@ def test_one_pod_is_read(api):
         ),
         (
             lambda api: k.CustomObjectsApi(api).list_namespaced_custom_object(
-                "keda.sh", "v1alpha1", NS, "scaledobjects"
+                "apps", "v1", NS, "scaledobjects"
             ),
             "the server could not find the requested resource",
         ),

@@ -51,6 +51,12 @@ class Writer:
         }
 
 
+def set_default(deployment: Object) -> None:
+    """Give a Deployment that names no count the one that it has then."""
+    if deployment["spec"].get("replicas") is None:
+        deployment["spec"]["replicas"] = _DEFAULT_REPLICAS
+
+
 def created_by(manager: str) -> list[Object]:
     """Write the managed fields of a new Deployment, whose default count has an owner as well."""
     return [Writer(manager).entry()]

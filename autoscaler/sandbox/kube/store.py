@@ -37,6 +37,7 @@ class Resource:
     kind: str
     verbs: frozenset[str]
     subresources: frozenset[str] = frozenset()
+    has_generations: bool = True
 
     @property
     def api_version(self) -> str:
@@ -124,7 +125,7 @@ class Store:
             "uid": str(uuid.uuid4()),
             "creationTimestamp": timestamp(),
         }
-        if "spec" in created:
+        if "spec" in created and resource.has_generations:
             metadata["generation"] = 1
         created |= {"apiVersion": resource.api_version, "kind": resource.kind}
         return self._keep("ADDED", resource, created)

@@ -1,0 +1,1 @@
+"""The real cluster: its programs, and how they are started."""
