@@ -35,11 +35,25 @@ def make_world(api, tmp_path_factory) -> Iterator:
     kubelet.join()
 
 
-@pytest.fixture
-def empty(make_world, tmp_path, record_property, api) -> Iterator[World]:
-    """Give a world without any Deployment yet."""
+@pytest.fixture(autouse=True)
+def _told(api, record_property) -> None:
+    """Let the summary know which API a case was about."""
     record_property("api", api)
+
+
+@pytest.fixture
+def empty(make_world, tmp_path) -> Iterator[World]:
+    """Give a world without any Deployment yet."""
     world = make_world(tmp_path)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def still(make_world, tmp_path_factory) -> Iterator[World]:
+    """Give a world that cases share which change nothing, with two ready pods."""
+    world = make_world(tmp_path_factory.mktemp("still"))
+    world.deploy()
     yield world
     world.close()
 

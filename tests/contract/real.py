@@ -225,6 +225,13 @@ class Real(World):
         self.until(lambda: len(self.pods()) == replicas and self._running() == running)
         if ready:
             self.until(lambda: self.deployment()["status"].get("readyReplicas", 0) == running)
+        if ready and places is None:
+            self.until(self._is_rolled_out)
+
+    def _is_rolled_out(self) -> bool:
+        """Tell whether the controller has written all that it has to write."""
+        conditions = self.deployment()["status"]["conditions"]
+        return "NewReplicaSetAvailable" in [each["reason"] for each in conditions]
 
     def _running(self) -> int:
         return sum(pod["status"]["phase"] == "Running" for pod in self.pods().values())

@@ -245,11 +245,11 @@ def may(api, verb, subresource) -> bool:
 
 
 def test_a_deployment_is_annotated(api):
-    """A patch of the Deployment itself leaves its generation when the spec stays."""
+    """A patch of the Deployment itself; its annotations are of its generation too."""
     body = {"metadata": {"annotations": {"autoscaler/paused": "true"}}}
     found = k.AppsV1Api(api).patch_namespaced_deployment("ollama", NS, body)
     assert found.metadata.annotations["autoscaler/paused"] == "true"
-    assert found.metadata.generation == 1
+    assert found.metadata.generation == 2
 
 
 @pytest.mark.parametrize(

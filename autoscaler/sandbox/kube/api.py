@@ -35,7 +35,8 @@ from autoscaler.sandbox.kube.status import (
     forbidden,
     unsupported_media,
 )
-from autoscaler.sandbox.kube.store import Change, Object, Resource, Store, find, timestamp
+from autoscaler.sandbox.kube.store import Change, Object, Resource, Store, find
+from autoscaler.sandbox.kube.template import mark_deleted
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _PATCHES: dict[str, Callable[[Any, Any], Object]] = {
@@ -284,9 +285,9 @@ class Api:
 
     def _replace(self, call: Call, old: Object, wanted: Object) -> web.Response:
         require_name(wanted, call.name)
-        require_same(wanted, old, call.subject)
-        require_annotations(wanted, call.subject)
         patched = call.verb == "patch"
+        require_same(wanted, old, call.subject)
+        require_annotations(wanted, call.subject, patched=patched)
         if call.subresource:
             new = with_scale(old, wanted, patched=patched)
         else:
@@ -320,7 +321,5 @@ class Api:
         asked = call.request.query.get("gracePeriodSeconds") or find(
             call.body or {}, "gracePeriodSeconds"
         )
-        default = pod["spec"]["terminationGracePeriodSeconds"]
-        pod["metadata"].setdefault("deletionTimestamp", timestamp())
-        pod["metadata"]["deletionGracePeriodSeconds"] = int(default if asked is None else asked)
+        mark_deleted(pod, None if asked is None else int(asked))
         return web.json_response(self._store.replace(PODS, pod))

@@ -14,6 +14,7 @@ from autoscaler.sandbox.kube.status import (
     bad_request,
     conflict,
     invalid,
+    undecodable,
 )
 from autoscaler.sandbox.kube.store import Object, find
 from autoscaler.sandbox.kube.victims import DELETION_COST
@@ -38,9 +39,14 @@ def require_pod(pod: Mapping[str, Any], subject: Subject) -> None:
         raise invalid(subject, [Cause(path=path, message="must be a 32bit integer", value=cost)])
 
 
-def require_annotations(obj: Mapping[str, Any], subject: Subject) -> None:
-    """Insist on annotations that are not too large altogether. Raises ApiError (422)."""
+def require_annotations(obj: Mapping[str, Any], subject: Subject, *, patched: bool = False) -> None:
+    """Insist on annotations that are texts, and not too large altogether.
+
+    Raises ApiError (400, 422).
+    """
     annotations = find(obj, "metadata", "annotations") or {}
+    if not all(isinstance(value, str) for value in annotations.values()):
+        raise undecodable("an annotation is no text", patched=patched)
     size = sum(len(text.encode()) for pair in annotations.items() for text in pair)
     if size > _MOST_ANNOTATIONS:
         message = f"Too long: may not be more than {_MOST_ANNOTATIONS} bytes"
