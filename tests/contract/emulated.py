@@ -1,10 +1,13 @@
 """The sandbox's emulated API, which has a controller and a kubelet of its own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import urllib3
 
 from autoscaler.adapters.kubernetes import FIELD_MANAGER
+from autoscaler.sandbox.kube.resources import PODS, SCALED_OBJECTS
 from tests.contract.world import NAME, Answer, World, ready
 from tests.sandbox.kube_cluster import QUICK, ClusterThread
 
@@ -78,6 +81,18 @@ class Emulated(World):
     def writes(self) -> list[tuple[str, str, int]]:
         ours = [entry for entry in self._kube.cluster.audit if entry.who == FIELD_MANAGER]
         return [(entry.verb, _resource(entry.path), entry.code) for entry in ours]
+
+    def make_pod(self, pod) -> None:
+        store = self._kube.cluster.store
+        made = {**pod, "status": {"phase": "Pending"}}
+        made["spec"] = {"terminationGracePeriodSeconds": 30, **pod["spec"]}
+        self._kube.call(lambda: store.create(PODS, self.namespace, made))
+
+    @contextmanager
+    def scaled_objects(self) -> Iterator[None]:
+        self._kube.cluster.serve(SCALED_OBJECTS)
+        yield
+        self._kube.cluster.api.resources.remove(SCALED_OBJECTS)
 
     def close(self) -> None:
         self._kube.close()

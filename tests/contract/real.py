@@ -4,7 +4,7 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import count
@@ -24,6 +24,28 @@ _ROLES = ("rights/role.yaml", "role.yaml")
 _ACCOUNT = "autoscaler"
 _NODE = "node"
 _RBAC = "apis/rbac.authorization.k8s.io/v1"
+_DEFINITIONS = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_SCALED_OBJECTS = {
+    "metadata": {"name": "scaledobjects.keda.sh"},
+    "spec": {
+        "group": "keda.sh",
+        "scope": "Namespaced",
+        "names": {"plural": "scaledobjects", "kind": "ScaledObject"},
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
+    },
+}
 
 
 class Admin:
@@ -289,6 +311,17 @@ class Real(World):
             for entry in told
             if entry["verb"] not in ("get", "list")
         ]
+
+    def make_pod(self, pod) -> None:
+        self._ask("POST", "pods", pod)
+
+    @contextmanager
+    def scaled_objects(self) -> Iterator[None]:
+        self._admin.ask("POST", _DEFINITIONS, _SCALED_OBJECTS)
+        self.until(lambda: self.raw("GET", "scaledobjects").code == HTTPStatus.OK)
+        yield
+        self._admin.ask("DELETE", f"{_DEFINITIONS}/{_SCALED_OBJECTS['metadata']['name']}")
+        self.until(lambda: self.raw("GET", "scaledobjects").kind == "text/plain")
 
     def close(self) -> None:
         self._kubelet.forget(self.namespace)

@@ -4,6 +4,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ _GROUPS = {
     "events": "api/v1",
     "leases": "apis/coordination.k8s.io/v1",
     "horizontalpodautoscalers": "apis/autoscaling/v2",
+    "scaledobjects": "apis/keda.sh/v1alpha1",
 }
 
 
@@ -91,6 +93,14 @@ class World(ABC):
     @abstractmethod
     def writes(self) -> list[tuple[str, str, int]]:
         """List what the daemon wrote: verb, `deployments/scale` or the like, code."""
+
+    @abstractmethod
+    def make_pod(self, pod: Any) -> None:
+        """Make a pod that is of no Deployment."""
+
+    @abstractmethod
+    def scaled_objects(self) -> AbstractContextManager[None]:
+        """Serve KEDA's kind of object for a while."""
 
     @abstractmethod
     def close(self) -> None:
