@@ -78,6 +78,17 @@ def test_what_is_no_count_is_told_of_the_patch(still, kind, value):
     assert still.replicas() == 2
 
 
+def test_its_uid_stays(still):
+    """A patch of it is invalid, a put for another object a conflict."""
+    patched = still.raw("PATCH", DEPLOYMENT, {"metadata": {"uid": "0"}}, MERGE)
+    assert (patched.code, patched.causes) == (422, [("metadata.uid", "FieldValueInvalid")])
+    other = still.deployment()
+    other["metadata"]["uid"] = "0"
+    put = still.raw("PUT", DEPLOYMENT, other)
+    assert (put.code, put.reason) == (409, "Conflict")
+    assert "Precondition failed: UID in precondition: 0" in put.body["message"]
+
+
 def test_an_old_version_is_a_conflict(world):
     """For a patch and for a put."""
     old = world.deployment()

@@ -13,6 +13,17 @@ OURS = (FIELD_MANAGER, "Update", "scale", False)
 SERVER = ("kubectl", "Apply", "", True)
 
 
+def put(world, path, count, agent="contract"):
+    """Put what is there with another number, and again where a controller was faster."""
+
+    def is_put() -> bool:
+        body = world.get(path)
+        body["spec"]["replicas"] = count
+        return world.raw("PUT", path, body, agent=agent).code == 200
+
+    world.until(is_put)
+
+
 def scale_by_hand(world, count):
     """Write as `kubectl scale` does."""
     world.patch(SCALE, {"spec": {"replicas": count}}, MERGE, agent="kubectl")
@@ -30,9 +41,7 @@ def scale_as_we_do(world, count):
 
 def scale_as_an_autoscaler(world, count):
     """Write as the controller of a HorizontalPodAutoscaler does."""
-    scale = world.get(SCALE)
-    scale["spec"]["replicas"] = count
-    assert world.raw("PUT", SCALE, scale, agent="kube-controller-manager").code == 200
+    put(world, SCALE, count, agent="kube-controller-manager")
 
 
 def edit(world, count):
@@ -49,9 +58,7 @@ def apply(world, count):
 
 def replace(world, count):
     """Write as `kubectl replace` does."""
-    body = world.deployment()
-    body["spec"]["replicas"] = count
-    assert world.raw("PUT", f"{DEPLOYMENT}?fieldManager=kubectl-replace", body).code == 200
+    put(world, f"{DEPLOYMENT}?fieldManager=kubectl-replace", count)
 
 
 def apply_on_the_server(world, count, *, force=True):
@@ -125,6 +132,29 @@ def test_a_write_of_the_same_number_leaves_the_owner(world):
     for how in (scale_by_hand, edit, replace, scale_as_an_autoscaler):
         how(world, 3)
     assert owners(world) == [OURS]
+
+
+@pytest.mark.parametrize(
+    ("before", "owner"),
+    [
+        ([], APPLIED[0]),
+        ([(edit, 3)], "kubectl-edit"),
+        ([(edit, 0)], "kubectl-edit"),
+        ([(scale_as_we_do, 3)], FIELD_MANAGER),
+    ],
+    ids=["applied", "edited", "zero", "ours"],
+)
+def test_a_scale_to_the_same_number_takes_the_owners_time(world, before, owner):
+    """So a time that is gone is no new write.
+
+    A second one may take the count itself from an owner that has other fields as well; that is left
+    to the real server alone.
+    """
+    for how, count in before:
+        how(world, count)
+    scale_by_hand(world, world.replicas())
+    assert [(each[0], each[3]) for each in owners(world)] == [(owner, False)]
+    assert writer(world) == owner
 
 
 def test_a_note_at_the_deployment_is_no_write_of_the_count(world):

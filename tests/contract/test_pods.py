@@ -133,7 +133,7 @@ def test_a_cost_is_a_whole_number(still, cost, taken):
         ({"annotations": {"a": 1}}, 422, "patch"),
         ({"annotations": {"a": "x" * 2**18}}, 422, "metadata.annotations"),
         ({"resourceVersion": "1"}, 409, None),
-        ({"uid": "0"}, 409, None),
+        ({"uid": "0"}, 422, "metadata.uid"),
         ({"name": "other"}, 400, None),
     ],
     ids=["number", "long", "version", "uid", "name"],

@@ -25,6 +25,7 @@ from autoscaler.sandbox.kube.rules import (
     require_pod,
     require_preconditions,
     require_same,
+    require_uid,
     require_version,
 )
 from autoscaler.sandbox.kube.scale import require_replicas, scale_of, with_scale
@@ -286,7 +287,8 @@ class Api:
     def _replace(self, call: Call, old: Object, wanted: Object) -> web.Response:
         require_name(wanted, call.name)
         patched = call.verb == "patch"
-        require_same(wanted, old, call.subject)
+        require = require_uid if patched and not call.subresource else require_same
+        require(wanted, old, call.subject)
         require_annotations(wanted, call.subject, patched=patched)
         if call.subresource:
             new = with_scale(old, wanted, patched=patched)

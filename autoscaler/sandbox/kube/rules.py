@@ -116,6 +116,14 @@ def require_same(obj: Mapping[str, Any], held: Mapping[str, Any] | None, subject
         raise conflict(subject, why)
 
 
+def require_uid(obj: Mapping[str, Any], held: Mapping[str, Any], subject: Subject) -> None:
+    """Insist that a patch leaves the uid. Raises ApiError (422)."""
+    uid = find(obj, "metadata", "uid")
+    if uid != held["metadata"]["uid"]:
+        message = "field is immutable"
+        raise invalid(subject, [Cause(path="metadata.uid", message=message, value=uid)])
+
+
 def require_manager(query: Mapping[str, str]) -> str:
     """Insist that an apply is signed. Raises ApiError (422)."""
     manager = query.get("fieldManager")
