@@ -1,1 +1,1 @@
-"""Against a real cluster."""
+"""Tests of the whole stack on a real cluster: `make test-cluster`."""

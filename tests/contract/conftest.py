@@ -38,7 +38,7 @@ def make_world(api, tmp_path_factory) -> Iterator:
 @pytest.fixture(autouse=True)
 def _told(api, record_property) -> None:
     """Let the summary know which API a case was about."""
-    record_property("api", api)
+    record_property("contract", api)
 
 
 @pytest.fixture

@@ -47,12 +47,12 @@ class StartError(Exception):
 def programs() -> Path:
     """Find the folder with the programs. Raises StartError."""
     cache = Path(os.environ.get("CLUSTER_CACHE") or Path.home() / ".cache/ollama-autoscaler")
-    built = sorted(cache.glob("kube-*/"), key=lambda folder: folder.stat().st_mtime)
-    named = os.environ.get(PROGRAMS)
-    for folder in [Path(named)] if named else [sub for top in built for sub in (top, top / "bin")]:
-        if (folder / "kube-apiserver").exists():
-            return folder
-    raise StartError(f"no kube-apiserver in {named or cache}; type: make test-cluster")
+    built = cache.glob("kube-????????????/kube-apiserver")
+    newest = max(built, key=lambda program: program.lstat().st_mtime, default=None)
+    named = os.environ.get(PROGRAMS) or (newest and newest.parent)
+    if named is None or not (Path(named) / "kube-apiserver").exists():
+        raise StartError(f"no kube-apiserver in {named or cache}; type: make test-cluster")
+    return Path(named)
 
 
 class ControlPlane:
