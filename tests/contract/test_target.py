@@ -96,12 +96,18 @@ def test_pods_that_go_are_seen_and_do_not_count(world, target):
 
 def test_pods_of_others_are_not_seen(world, target):
     """Neither where they have the same labels nor where the names are alike."""
-    pod = next(iter(world.pods().values()))
-    metadata = {"name": f"{NAME}-5d96b7958f-abcde", "labels": dict(pod["metadata"]["labels"])}
-    del metadata["labels"]["pod-template-hash"]  # else its ReplicaSet would adopt it
+    own = next(iter(world.pods().values()))["metadata"]
+    (owner,) = own["ownerReferences"]
+    alone = {"name": f"{NAME}-5d96b7958f-abcde", "labels": {"app": NAME}}
+    of_another = {
+        "name": f"{NAME}-web-5d96b7958f-abcde",
+        "labels": own["labels"],
+        "ownerReferences": [{**owner, "name": f"{NAME}-web-5d96b7958f", "uid": "0-0"}],
+    }
     container = {"name": "x", "image": "sandbox/replica"}
-    world.make_pod({"metadata": metadata, "spec": {"containers": [container]}})
-    assert len(world.pods()) == 3
+    for metadata in (alone, of_another):
+        world.make_pod({"metadata": metadata, "spec": {"containers": [container]}})
+    assert len(world.pods()) == 4
     assert len(target.read().pods) == 2
 
 
