@@ -8,7 +8,7 @@ import urllib3
 
 from autoscaler.adapters.kubernetes import FIELD_MANAGER
 from autoscaler.sandbox.kube.resources import PODS, SCALED_OBJECTS
-from tests.contract.world import NAME, Answer, World, ready
+from tests.contract.world import NAME, Answer, World, is_ready
 from tests.sandbox.kube_cluster import QUICK, ClusterThread
 
 _NOT_SHIPPED = (
@@ -97,9 +97,6 @@ class Emulated(World):
     def close(self) -> None:
         self._kube.close()
         self.pool.clear()
-
-
-is_ready = ready
 
 
 def _resource(path: str) -> str:

@@ -16,7 +16,7 @@ import yaml
 
 from autoscaler.sandbox.kube.template import deployment
 from tests.cluster.kube.control import ControlPlane
-from tests.contract.world import MERGE, NAME, STRATEGIC, World, ready
+from tests.contract.world import MERGE, NAME, STRATEGIC, World, is_ready
 from tests.sandbox.kube_cluster import QUICK
 
 _DEPLOY = Path(__file__).parents[2] / "deploy/autoscaler"
@@ -130,7 +130,7 @@ class Kubelet:
             preload_content=False,
             timeout=urllib3.Timeout(connect=15, read=None),
         )
-        with suppress(Exception):  # the API is gone
+        with suppress(urllib3.exceptions.HTTPError, OSError):  # the API is gone
             for event in _lines(watch):
                 self._see(event)
 
@@ -170,9 +170,10 @@ class Kubelet:
             self._patch(path, {"conditions": [condition]})
 
     def _tell(self, path: str, pod: Any) -> None:
-        is_ready = self._unready.isdisjoint((pod["metadata"]["namespace"], pod["metadata"]["name"]))
+        names = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        ready = self._unready.isdisjoint(names)
         status = pod["status"]
-        if status.get("phase") == "Running" and ready(pod) is is_ready:
+        if status.get("phase") == "Running" and is_ready(pod) is ready:
             return
         address = status.get("podIP") or f"127.9.0.{next(self._addresses) % 250}"
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -181,12 +182,12 @@ class Kubelet:
             "name": container["name"],
             "image": container["image"],
             "imageID": "",
-            "ready": is_ready,
+            "ready": ready,
             "restartCount": 0,
             "state": {"running": {"startedAt": at}},
         }
         conditions = [
-            {"type": kind, "status": str(is_ready), "lastTransitionTime": at}
+            {"type": kind, "status": str(ready), "lastTransitionTime": at}
             for kind in ("ContainersReady", "Ready")
         ]
         told = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
@@ -210,9 +211,8 @@ class Real(World):
         self._roles: list[Any] = []
         self._make()
         token = self._ask("POST", f"serviceaccounts/{_ACCOUNT}/token", {"spec": {}})
-        self._token = token["status"]["token"]
         self.kubeconfig = directory / "kubeconfig"
-        self.kubeconfig.write_text(json.dumps(control.kubeconfig(self._token)))
+        self.kubeconfig.write_text(json.dumps(control.kubeconfig(token["status"]["token"])))
 
     def _make(self) -> None:
         self._admin.ask("POST", "api/v1/namespaces", {"metadata": {"name": self.namespace}})
@@ -317,18 +317,17 @@ class Real(World):
 
     @contextmanager
     def scaled_objects(self) -> Iterator[None]:
-        self._admin.ask("POST", _DEFINITIONS, _SCALED_OBJECTS)
-        self.until(lambda: self.raw("GET", "scaledobjects").code == HTTPStatus.OK)
-        yield
-        self._admin.ask("DELETE", f"{_DEFINITIONS}/{_SCALED_OBJECTS['metadata']['name']}")
-        self.until(lambda: self.raw("GET", "scaledobjects").kind == "text/plain")
+        name = self._admin.ask("POST", _DEFINITIONS, _SCALED_OBJECTS)["metadata"]["name"]
+        try:
+            self.until(lambda: self.raw("GET", "scaledobjects").code == HTTPStatus.OK)
+            yield
+        finally:
+            self._admin.ask("DELETE", f"{_DEFINITIONS}/{name}")
+            self.until(lambda: self.raw("GET", "scaledobjects").kind == "text/plain")
 
     def close(self) -> None:
         self._kubelet.forget(self.namespace)
         self.pool.clear()
-
-
-is_ready = ready
 
 
 def _resource(about: Any) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from autoscaler.adapters.kubernetes.annotations import COST
-from tests.contract.world import MERGE, NAME, ready
+from tests.contract.world import MERGE, NAME, is_ready
 
 NAMED = re.compile(rf"{NAME}-[a-z0-9]{{8,10}}-[a-z0-9]{{5}}")
 
@@ -47,7 +47,7 @@ def test_a_pod_says_whose_it_is(still):
 def test_a_pod_that_serves_says_so(still):
     """With a phase, a condition, an address and a time of creation with a zone."""
     for pod in still.pods().values():
-        assert (pod["status"]["phase"], ready(pod)) == ("Running", True)
+        assert (pod["status"]["phase"], is_ready(pod)) == ("Running", True)
         assert re.fullmatch(r"127(\.\d+){3}", pod["status"]["podIP"])
         assert re.fullmatch(
             r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", pod["metadata"]["creationTimestamp"]

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from autoscaler.adapters.kubernetes import KubernetesChecks, LeaseChecks, OtherScaler
+from autoscaler.adapters.kubernetes.annotations import MARK
 from autoscaler.errors import ForbiddenError, TargetReadError
 from tests.contract.world import NAME
 
@@ -98,9 +99,7 @@ def test_what_is_done_without_a_right_is_told_as_such(  # noqa: PLR0917 - one co
         act(target, pod)
     assert world.replicas() == 2
     assert len(world.staying()) == 2
-    assert "annotations" not in world.pods()[pod]["metadata"] or not any(
-        "victim" in key for key in world.pods()[pod]["metadata"]["annotations"]
-    )
+    assert MARK not in world.pods()[pod]["metadata"].get("annotations", {})
 
 
 def test_a_scale_without_its_right_leaves_no_mark(world):

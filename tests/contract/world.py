@@ -191,7 +191,7 @@ class World(ABC):
         return KubernetesTarget(name=name, **self.client())
 
 
-def ready(pod: Mapping[str, Any]) -> bool:
+def is_ready(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod's condition says so."""
     held = {each["type"]: each["status"] for each in pod["status"].get("conditions", ())}
     return held.get("Ready") == "True"
