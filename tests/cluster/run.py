@@ -62,13 +62,12 @@ def show_images(folder: Path) -> None:
     console.print(table)
 
 
-def contract(environment: dict[str, str]) -> bool:
+def contract(environment: dict[str, str], programs: Path) -> bool:
     """Run the contract tests on the emulated API and on a real one."""
     step("contract tests: the emulated API and the real one answer alike")
-    command = [*PYTEST, HERE.parent / "contract"]
-    return not subprocess.run(
-        command, env=environment | {"CONTRACT_API": "real"}, check=False
-    ).returncode
+    command = [*PYTEST, "-n", "2", HERE.parent / "contract"]
+    asked = {"CONTRACT_API": "real", "KUBE_PROGRAMS": str(programs)}
+    return not subprocess.run(command, env=environment | asked, check=False).returncode
 
 
 def acceptance(environment: dict[str, str], only: str) -> bool:
@@ -121,7 +120,7 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
     machine = Machine()
     folder = images("--kube", machine.programs)
     show_images(folder)
-    good = bool(only) or contract(environment)
+    good = bool(only) or contract(environment, machine.programs)
     step("cluster")
     machine.stop()
     try:
