@@ -2,8 +2,8 @@
 
 from hypothesis import HealthCheck, settings
 
-# The chat page has an environment of its own and does not see this file: make test-webui.
-collect_ignore = ["webui"]
+# Another environment, or a cluster: make test-webui, make test-cluster.
+collect_ignore = ["webui", "cluster"]
 
 # A busy machine is no defect: properties are judged by what holds, not by how fast.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

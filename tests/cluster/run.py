@@ -1,0 +1,139 @@
+"""Everything on a real Kubernetes, by one command: `make test-cluster`.
+
+    python -m tests.cluster.run [--existing] [--only WORDS]
+
+Builds what is not built yet, starts a cluster, runs the tests in it, removes it, and prints what was
+measured. `--existing`: on the cluster that KUBECONFIG names, where the stack's images must be had.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.cluster import figures
+from tests.cluster.kube.machine import Machine, MachineError
+from tests.cluster.stack import make_volumes
+
+HERE = Path(__file__).parent
+# Side by side what does not disturb each other; what stops parts of the cluster runs alone.
+PHASES = (
+    ("the stack comes up", [["test_apply.py"]]),
+    ("load, and what operators do", [["test_load.py"], ["test_operator.py"]]),
+    ("a replica that is stuck", [["test_stuck.py"]]),
+    ("faults", [["test_faults.py"]]),
+    ("what is known by now", [["test_observed.py"]]),
+)
+console = Console(width=160 if not sys.stdout.isatty() else None)
+
+
+def step(what: str):
+    """Print what begins now."""
+    console.print(f"[bold]{what}[/]  [dim]{time.strftime('%H:%M:%S')}[/]", highlight=False)
+
+
+def images() -> Path:
+    """Build the images, if they are not built yet, and tell where they are."""
+    built = subprocess.run(
+        [HERE / "images" / "build.sh"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if built.returncode:
+        raise MachineError("the images could not be built: see above")
+    return Path(built.stdout.strip().splitlines()[-1])
+
+
+def show_images(folder: Path) -> None:
+    """Print which image is what."""
+    table = Table(title="Images", width=min(console.width, 160))
+    rows = json.loads((folder / "table.json").read_text())
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    console.print(table)
+
+
+def contract(environment: dict[str, str]) -> bool:
+    """Run the contract tests on the emulated API and on a real one."""
+    step("contract tests: the emulated API and the real one answer alike")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", HERE.parent / "contract"]
+    return not subprocess.run(
+        command, env=environment | {"CONTRACT_API": "real"}, check=False
+    ).returncode
+
+
+def acceptance(environment: dict[str, str], only: str) -> bool:
+    """Run the phases; files of one phase run side by side."""
+    good = True
+    for name, groups in PHASES:
+        step(name)
+        commands = [
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+            + ["--timeout=600", *(["-k", only] if only else []), *(HERE / file for file in group)]
+            for group in groups
+        ]
+        with ThreadPoolExecutor() as pool:
+            ends = pool.map(
+                lambda c: subprocess.run(c, env=environment, check=False).returncode, commands
+            )
+            good &= all(end in (0, 5 if only else 0) for end in ends)
+    return good
+
+
+def main() -> int:
+    """Run everything; 0 if all is well."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--existing", action="store_true", help="on the cluster of KUBECONFIG")
+    parser.add_argument("--only", default="", help="tests whose names have these words")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "figures.jsonl"
+        environment = os.environ | {"CLUSTER_FIGURES": str(kept)}
+        if options.existing:
+            environment["CLUSTER"] = "existing"
+            good = acceptance(environment, options.only)
+        else:
+            good = on_a_cluster_of_our_own(environment, options.only)
+        figures.show(figures.read(kept), console)
+    console.print(
+        f"{'passed' if good else 'FAILED'} in {(time.monotonic() - began) / 60:.1f} minutes"
+    )
+    return 0 if good else 1
+
+
+def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
+    """Build, start, test, remove."""
+    step("programs and images")
+    machine = Machine()
+    folder = images()
+    show_images(folder)
+    good = bool(only) or contract(environment)
+    step("cluster")
+    machine.stop()
+    try:
+        machine.start()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(machine.load_image, sorted(folder.glob("*.tar"))))
+        make_volumes(machine, folder / "models")
+        good &= acceptance(environment, only)
+    finally:
+        machine.stop()
+    left = machine.left_behind()
+    console.print("nothing is left behind" if not left else f"left behind: {left}")
+    return good and not left
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except MachineError as error:
+        sys.exit(f"make test-cluster: {error}")
