@@ -114,11 +114,7 @@ def see_it_replaced(stack, traffic, people, stuck):
 
 
 def test_a_replica_whose_slot_is_lost_is_replaced(machine, hurried, traffic, figures):
-    """It is noticed by its requests and its idle CPU, another one comes, and it alone is deleted.
-
-    With windows of seconds, the one that was added on top stays, and the one that its ReplicaSet
-    makes after the deletion is one too many.
-    """
+    """It is noticed by its requests and idle CPU, another one comes, and it alone is deleted."""
     stack, deleted_before = hurried, deletions(machine)
     before = {pod["metadata"]["name"] for pod in stack.pods()}
     people, since = make_one_stuck(stack, traffic, figures)
@@ -142,6 +138,8 @@ def test_a_replica_whose_slot_is_lost_is_replaced(machine, hurried, traffic, fig
     assert deletions(machine)[len(deleted_before) :] == [stuck]
     assert min(look.ready for look in looks if look.at < seen.gone) >= 2
     assert min(look.ready for look in looks) >= 1
+    # The one that was added on top: what the ReplicaSet makes after the deletion is one too many,
+    # and goes again where windows last seconds.
     assert seen.serving - before, "no new one serves in its place"
     assert len(seen.told) > 3
     assert not [one for one in seen.told if one.cut or one.refused]
