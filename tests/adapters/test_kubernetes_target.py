@@ -9,6 +9,7 @@ from kubernetes import client as k
 
 from autoscaler.adapters.kubernetes import KubernetesTarget, load_client
 from autoscaler.adapters.kubernetes.annotations import COST, MARK, PAUSED
+from autoscaler.adapters.kubernetes.target import HUNG_GRACE_S
 from autoscaler.adapters.kubernetes.target_state import seen_of, selector_of
 from autoscaler.adapters.kubernetes.transport import AnswerError
 from autoscaler.decision.words import Direction
@@ -557,6 +558,14 @@ def test_a_pod_is_replaced(kube, target):
     assert kube.cluster.audit[0].who == "ollama-autoscaler"
     assert {pod.name for pod in target.read().pods if pod.deleting} == {first}
     assert kube.cluster.replicas(NS, NAME) == 3
+
+
+def test_a_pod_that_is_replaced_is_not_drained_for_minutes(kube, target):
+    """Whoever waits for it is told after half a minute and can ask again, and the next may go."""
+    first, *_ = names(target)
+    target.replace(first)
+    told = kube.call(lambda: kube.cluster.store.get(PODS, NS, first))["metadata"]
+    assert told["deletionGracePeriodSeconds"] == HUNG_GRACE_S == 30
 
 
 def test_a_pod_that_is_gone_needs_no_replacing(kube, target):
