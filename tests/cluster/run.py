@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.cluster import figures
-from tests.cluster.kube.machine import Machine, MachineError
-from tests.cluster.stack import make_volumes
+from tests.cluster.kube.machine import Existing, Machine, MachineError
+from tests.cluster.stack import SHIPPED, make_volumes
 
 HERE = Path(__file__).parent
 # Side by side what does not disturb each other; what stops parts of the cluster runs alone.
@@ -105,6 +105,8 @@ def main() -> int:
         if options.existing:
             environment["CLUSTER"] = "existing"
             good = acceptance(environment, options.only)
+            step("the shipped times again")
+            Existing().kubectl("apply", "-k", SHIPPED, timeout=300)
         else:
             good = on_a_cluster_of_our_own(environment, options.only)
         figures.show(figures.read(kept), console)

@@ -49,8 +49,8 @@ def quick_config() -> str:
     return text
 
 
-def quick_overlay(folder: Path) -> Path:
-    """Write an overlay on the overlay: short times, and the right to replace a stuck replica."""
+def quick_overlay(folder: Path, base: Path = OVERLAY) -> Path:
+    """Write an overlay on another one: short times, and the right to replace a stuck replica."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "autoscaler.yaml").write_text(quick_config())
     up = Path(*[".."] * (len(folder.resolve().parts) - 1))
@@ -60,7 +60,7 @@ def quick_overlay(folder: Path) -> Path:
                 "apiVersion": "kustomize.config.k8s.io/v1beta1",
                 "kind": "Kustomization",
                 "namespace": NAMESPACE,
-                "resources": [str(up / OVERLAY.relative_to("/"))],
+                "resources": [str(up / base.relative_to("/"))],
                 "components": [
                     str(up / (ROOT / "deploy/components/restart-stuck").relative_to("/"))
                 ],
