@@ -66,6 +66,16 @@ class Existing:
             raise MachineError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
         return done.stdout
 
+    def follow(self, *args) -> subprocess.Popen:
+        """Start kubectl and let it go on: its lines are read as they come."""
+        return subprocess.Popen(
+            [self._kubectl, *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self._environment,
+        )
+
     def get(self, *args) -> dict:
         """Return what `kubectl get` prints as JSON."""
         return json.loads(self.kubectl("get", *args, "-o", "json"))
