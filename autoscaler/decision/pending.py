@@ -27,7 +27,7 @@ def runnable(cycle: Cycle) -> int | None:
 def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Give back lost replicas; afterwards do not grow beyond what ran, for `pending_limit`."""
     able = runnable(cycle)
-    if able is not None and able < cycle.current and cycle.veto is None and number > able:
+    if able is not None and able < cycle.current and _may_give_back(cycle) and number > able:
         return (
             Step(
                 stage=Stage.PENDING,
@@ -57,10 +57,21 @@ def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
 def given_back(cycle: Cycle) -> Recommendation | None:
     """Return when replicas were last given back, and how many could run, while that counts."""
     able = runnable(cycle)
-    if able is not None and cycle.veto is None:
+    if able is not None and _may_give_back(cycle):
         return Recommendation(at=cycle.observation.now, replicas=able)
     past = cycle.state.given_back
     return None if past is None or _over(cycle, past) else past
+
+
+def _may_give_back(cycle: Cycle) -> bool:
+    """Tell whether it would be the lost ones that go.
+
+    In a rollout it would not: a Deployment that shrinks takes pods of the old template, which run,
+    along with those of the new one that do not come up.
+    """
+    alive = (p for p in cycle.observation.pods or () if p.phase in ALIVE and not p.deleting)
+    templates = {pod.template for pod in alive if pod.template is not None}
+    return cycle.veto is None and len(templates) <= 1
 
 
 def _lost(cycle: Cycle, pod: Pod) -> bool:

@@ -11,7 +11,6 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from tests.cluster.kube.machine import MachineError
 from tests.cluster.stack import ROOT, eventually
 
 DAEMON = "operator-daemon"
@@ -225,7 +224,7 @@ class Operated:
         self._over.set()
         for process in self._following:
             process.kill()
-            process.wait()
+            process.communicate()
 
     # --- touching
 
@@ -258,7 +257,7 @@ class Operated:
 
     def check(self) -> tuple[int, str]:
         """Run `autoscaler check` beside a daemon; returns its exit code and what it prints."""
-        script = "autoscaler check --config /etc/autoscaler/autoscaler.yaml; echo exit $?"
+        script = "autoscaler check 2>&1; echo exit $?"
         text = self.cluster.kubectl("-n", DAEMON, "exec", "deploy/autoscaler", "--", "sh", "-c", script)
         said, _, code = text.rpartition("exit ")
         return int(code), said
@@ -316,22 +315,17 @@ class Operated:
                 seen.add(text)
                 line = json.loads(text)
                 since = line["time"][:19] + "Z"
+                # What a cycle tells at its end was so at its start.
+                at = seconds_of(line["time"]) - line.get("duration", 0)
                 with self._told:
-                    self._lines.append(line | {"pod": pod, "at": _seconds(line["time"])})
+                    self._lines.append(line | {"pod": pod, "at": at})
                     self._told.notify_all()
-            process.wait()
+            process.communicate()
             time.sleep(0.5)
             if not self.cluster.kubectl("-n", DAEMON, "get", "pod", pod, "-o", "name", "--ignore-not-found", check=False):
                 return
 
 
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
 def seconds_of(text: str) -> float:
-    """Return the seconds since 1970 of a time of the API."""
-    return _seconds(text)
-
-
-__all__ = ["MachineError", "Operated", "adapted", "deployment", "seconds_of"]
+    """Return the seconds since 1970 of a time that is written out."""
+    return datetime.fromisoformat(text).timestamp()
