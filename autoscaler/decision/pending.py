@@ -4,6 +4,8 @@ While own replicas are starting, nothing is added on their account: the recommen
 them, but for those that fail (`recommend.py`). This stage handles those that do not start at all.
 """
 
+from collections import Counter
+
 from autoscaler.decision.cycle import Cycle
 from autoscaler.decision.model import Pod, Recommendation, Step
 from autoscaler.decision.words import ALIVE, PodPhase, Reason, Stage
@@ -17,7 +19,7 @@ def runnable(cycle: Cycle) -> int | None:
     add a node for a pod that waits.
     """
     pods = cycle.observation.pods or ()
-    lost = sum(_lost(cycle, pod) for pod in pods)
+    lost = len(_lost_pods(cycle))
     if not lost:
         return None
     alive = sum(not pod.deleting and pod.phase in ALIVE for pod in pods)  # the lost among them
@@ -34,7 +36,8 @@ def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
                 from_=number,
                 to=able,
                 reason=Reason.GIVEN_BACK,
-                detail=f"{cycle.current - able} of {cycle.current} replicas could not be started",
+                detail=f"{cycle.current - able} of {cycle.current} replicas could not be started: "
+                f"{_why(cycle)}",
             ),
         )
     past = cycle.state.given_back
@@ -72,6 +75,23 @@ def _may_give_back(cycle: Cycle) -> bool:
     alive = (p for p in cycle.observation.pods or () if p.phase in ALIVE and not p.deleting)
     templates = {pod.template for pod in alive if pod.template is not None}
     return cycle.veto is None and len(templates) <= 1
+
+
+def _lost_pods(cycle: Cycle) -> tuple[Pod, ...]:
+    return tuple(pod for pod in cycle.observation.pods or () if _lost(cycle, pod))
+
+
+def _why(cycle: Cycle) -> str:
+    """Tell what keeps those that are lost from running, and how many of them."""
+    kinds = Counter(
+        "failed to come up"
+        if pod.name in cycle.failing
+        else "found no node"
+        if pod.unschedulable
+        else "pending"
+        for pod in _lost_pods(cycle)
+    )
+    return ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
 
 
 def _lost(cycle: Cycle, pod: Pod) -> bool:
