@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 import urllib.parse
-from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -195,12 +194,6 @@ class Stack:
         pod = self.get("deployment", "autoscaler")["spec"]["template"]["spec"]
         name = next(v["configMap"]["name"] for v in pod["volumes"] if v["name"] == "config")
         return yaml.safe_load(self.get("configmap", name)["data"]["autoscaler.yaml"])
-
-    @contextmanager
-    def running(self, *args):
-        """Let a kubectl run in the background for a while."""
-        with self.cluster.background("-n", NAMESPACE, *args) as process:
-            yield process
 
     def events(self) -> list[dict]:
         """Return the events about the Deployment."""

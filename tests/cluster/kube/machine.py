@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -77,15 +76,15 @@ class Existing:
             raise MachineError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
         return done.stdout
 
-    @contextmanager
-    def background(self, *args):
-        """Let a kubectl run in the background, and end it."""
-        command = [self._kubectl, *map(str, args)]
-        with subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL) as process:
-            try:
-                yield process
-            finally:
-                process.terminate()
+    def follow(self, *args) -> subprocess.Popen:
+        """Start kubectl and let it go on: its lines are read as they come."""
+        return subprocess.Popen(
+            [self._kubectl, *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self._environment,
+        )
 
     def get(self, *args) -> dict:
         """Return what `kubectl get` prints as JSON."""
