@@ -15,7 +15,9 @@ RUN site=$(/opt/autoscaler/bin/python -c 'import sysconfig; print(sysconfig.get_
  && cp -r autoscaler "$site/autoscaler" && rm -rf "$site/autoscaler/sandbox" \
  && printf '#!/bin/sh\nexec /opt/autoscaler/bin/python -m autoscaler "$@"\n' > /opt/autoscaler/bin/autoscaler \
  && chmod 755 /opt/autoscaler/bin/autoscaler \
- && /opt/autoscaler/bin/python -m compileall -q "$site/autoscaler"
+ && /opt/autoscaler/bin/python -m compileall -q "$site/autoscaler" \
+ # Never used here: a second copy of the client, for asyncio, and what installed all this. 80 MB.
+ && rm -rf "$site/kubernetes/aio" && /opt/autoscaler/bin/python -m pip uninstall --quiet --yes pip
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/autoscaler /opt/autoscaler

@@ -13,7 +13,7 @@ IMAGE ?= ollama-autoscaler:dev
 BASE_IMAGE ?= python:3.13-slim-trixie
 BUILDER ?= $(shell command -v podman || command -v docker || command -v buildah)
 
-.PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench shrinking image clean lock
+.PHONY: help setup system tools demo test test-newest manifests rules test-webui pictures check bench shrinking test-cluster image clean lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch
 
 shrinking: setup system ## shrink thirty times while streams run, and print who had to go (six minutes)
 	@$(BIN)/python bench/shrinking.py $(ARGS)
+
+test-cluster: setup ## everything on a real Kubernetes, built here (root, Go; CLUSTER=existing: the one of KUBECONFIG)
+	@$(if $(filter existing,$(CLUSTER)),,scripts/system.sh runc nft:nftables ip:iproute2 nsenter:util-linux openssl curl sysctl:procps)
+	exec $(BIN)/python -m tests.cluster.run $(if $(filter existing,$(CLUSTER)),--existing) $(ARGS)
 
 image: ## build the container image (IMAGE=name BASE_IMAGE=name BUILDER=podman, docker or buildah)
 	@if [ -z "$(BUILDER)" ]; then echo "make image: needs podman, docker or buildah: apt-get install podman" >&2; exit 2; fi

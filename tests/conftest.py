@@ -2,6 +2,8 @@
 
 from hypothesis import HealthCheck, settings
 
+from tests.contract.counting import counted
+
 # Another environment, or a cluster: make test-webui, make test-cluster.
 collect_ignore = ["webui", "cluster"]
 
@@ -9,3 +11,9 @@ collect_ignore = ["webui", "cluster"]
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("steady"), max_examples=3000)
 settings.load_profile("steady")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say against which API how many contract cases ran."""
+    for line in counted(terminalreporter.stats):
+        terminalreporter.write_line(line)

@@ -55,7 +55,7 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _die_with_parent() -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
     """Make what a child runs before its program: the kernel kills it when this process ends.
 
     Whatever ends the sandbox, kill -9 included, then leaves nothing behind.
@@ -104,7 +104,7 @@ class Child:
                     stderr=log,
                     env={**_inherited(), **command.environment},
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(),
+                    preexec_fn=die_with_parent(),
                 )
         except OSError as error:
             raise SandboxError(f"{command.name}: cannot start {command.argv[0]}: {error}") from None

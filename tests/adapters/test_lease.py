@@ -56,8 +56,8 @@ def test_what_is_written_is_read(kube, lease):
     assert stored(kube, lease)["spec"] == {
         "holderIdentity": "me",
         "leaseDurationSeconds": 15,
-        "acquireTime": "2026-11-23T10:00:00.000001+00:00",
-        "renewTime": "2026-11-23T10:00:00.000001+00:00",
+        "acquireTime": "2026-11-23T10:00:00.000001Z",
+        "renewTime": "2026-11-23T10:00:00.000001Z",
         "leaseTransitions": 3,
     }
 
@@ -73,8 +73,8 @@ def test_a_renewal_keeps_the_rest(kube, lease, client):
     kept = stored(kube, lease)
     assert kept["metadata"]["labels"] == {"app": "x"}
     assert kept["metadata"]["annotations"] == {"note": "by hand", STATE: "def"}
-    assert kept["spec"]["acquireTime"] == "2026-11-23T10:00:00.000001+00:00"
-    assert kept["spec"]["renewTime"] == "2026-11-23T10:00:03.000001+00:00"
+    assert kept["spec"]["acquireTime"] == "2026-11-23T10:00:00.000001Z"
+    assert kept["spec"]["renewTime"] == "2026-11-23T10:00:03.000001Z"
 
 
 def test_a_new_holder_has_it_since_now(lease):

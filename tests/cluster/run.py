@@ -2,8 +2,8 @@
 
     python -m tests.cluster.run [--existing] [--only WORDS]
 
-Builds what is not built yet, starts a cluster, runs the tests in it, removes it, and prints what was
-measured. `--existing`: on the cluster that KUBECONFIG names, where the stack's images must be had.
+Builds what is not built yet, starts a cluster, runs the tests in it, removes it, and prints what
+was measured. `--existing`: on the cluster that KUBECONFIG names, which must have the images.
 """
 
 import argparse
@@ -20,18 +20,19 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.cluster import figures
-from tests.cluster.kube.machine import Machine, MachineError
-from tests.cluster.stack import make_volumes
+from tests.cluster.kube.machine import Existing, Machine, MachineError
+from tests.cluster.stack import SHIPPED, make_volumes
 
 HERE = Path(__file__).parent
 # Side by side what does not disturb each other; what stops parts of the cluster runs alone.
 PHASES = (
     ("the stack comes up", [["test_apply.py"]]),
     ("load, and what operators do", [["test_load.py"], ["test_operator.py"]]),
-    ("a replica that is stuck", [["test_stuck.py"]]),
+    ("a replica that is stuck", [["test_stuck.py"], ["test_machine.py"]]),
     ("faults", [["test_faults.py"]]),
     ("what is known by now", [["test_observed.py"]]),
 )
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
 console = Console(width=160 if not sys.stdout.isatty() else None)
 
 
@@ -40,10 +41,10 @@ def step(what: str):
     console.print(f"[bold]{what}[/]  [dim]{time.strftime('%H:%M:%S')}[/]", highlight=False)
 
 
-def images() -> Path:
+def images(*options) -> Path:
     """Build the images, if they are not built yet, and tell where they are."""
     built = subprocess.run(
-        [HERE / "images" / "build.sh"], stdout=subprocess.PIPE, text=True, check=False
+        [HERE / "images" / "build.sh", *options], stdout=subprocess.PIPE, text=True, check=False
     )
     if built.returncode:
         raise MachineError("the images could not be built: see above")
@@ -61,13 +62,12 @@ def show_images(folder: Path) -> None:
     console.print(table)
 
 
-def contract(environment: dict[str, str]) -> bool:
+def contract(environment: dict[str, str], programs: Path) -> bool:
     """Run the contract tests on the emulated API and on a real one."""
     step("contract tests: the emulated API and the real one answer alike")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", HERE.parent / "contract"]
-    return not subprocess.run(
-        command, env=environment | {"CONTRACT_API": "real"}, check=False
-    ).returncode
+    command = [*PYTEST, "-n", "2", HERE.parent / "contract"]
+    asked = {"CONTRACT_API": "real", "KUBE_PROGRAMS": str(programs)}
+    return not subprocess.run(command, env=environment | asked, check=False).returncode
 
 
 def acceptance(environment: dict[str, str], only: str) -> bool:
@@ -76,8 +76,12 @@ def acceptance(environment: dict[str, str], only: str) -> bool:
     for name, groups in PHASES:
         step(name)
         commands = [
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
-            + ["--timeout=600", *(["-k", only] if only else []), *(HERE / file for file in group)]
+            [
+                *PYTEST,
+                "--timeout=600",
+                *(["-k", only] if only else []),
+                *(HERE / file for file in group),
+            ]
             for group in groups
         ]
         with ThreadPoolExecutor() as pool:
@@ -101,6 +105,8 @@ def main() -> int:
         if options.existing:
             environment["CLUSTER"] = "existing"
             good = acceptance(environment, options.only)
+            step("the shipped times again")
+            Existing().kubectl("apply", "-k", SHIPPED, timeout=300)
         else:
             good = on_a_cluster_of_our_own(environment, options.only)
         figures.show(figures.read(kept), console)
@@ -114,9 +120,9 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
     """Build, start, test, remove."""
     step("programs and images")
     machine = Machine()
-    folder = images()
+    folder = images("--kube", machine.programs)
     show_images(folder)
-    good = bool(only) or contract(environment)
+    good = bool(only) or contract(environment, machine.programs)
     step("cluster")
     machine.stop()
     try:

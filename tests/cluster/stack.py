@@ -49,8 +49,8 @@ def quick_config() -> str:
     return text
 
 
-def quick_overlay(folder: Path) -> Path:
-    """Write an overlay on the test's overlay: other times, and the right to replace a stuck replica."""
+def quick_overlay(folder: Path, base: Path = OVERLAY) -> Path:
+    """Write an overlay on another one: short times, and the right to replace a stuck replica."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "autoscaler.yaml").write_text(quick_config())
     up = Path(*[".."] * (len(folder.resolve().parts) - 1))
@@ -60,7 +60,7 @@ def quick_overlay(folder: Path) -> Path:
                 "apiVersion": "kustomize.config.k8s.io/v1beta1",
                 "kind": "Kustomization",
                 "namespace": NAMESPACE,
-                "resources": [str(up / OVERLAY.relative_to("/"))],
+                "resources": [str(up / base.relative_to("/"))],
                 "components": [
                     str(up / (ROOT / "deploy/components/restart-stuck").relative_to("/"))
                 ],
@@ -78,7 +78,7 @@ def quick_overlay(folder: Path) -> Path:
 
 
 def make_volumes(machine, models: Path) -> None:
-    """Make what a provisioner of volumes would: folders of the node, the models already in theirs."""
+    """Make what a provisioner would: folders of the node, the models already in theirs."""
     for name, size in VOLUMES.items():
         folder = machine.state / "volumes" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ class Stack:
         self.cluster.kubectl("apply", "-k", folder, timeout=120)
 
     def wait_ready(self, timeout_s=300) -> float:
-        """Wait until all Deployments and the Job are as they should be; returns the seconds it took."""
+        """Wait until all Deployments are as they should be; returns the seconds it took."""
         began = time.time()
         names = [d["metadata"]["name"] for d in self.get("deployments")["items"]]
         for name in names:
@@ -157,7 +157,7 @@ class Stack:
         return deployment["spec"]["replicas"], deployment["status"].get("readyReplicas", 0)
 
     def wait_replicas(self, wanted, *, ready=True, timeout_s=120) -> float:
-        """Wait until so many are wanted, and ready, and none besides; returns the seconds it took."""
+        """Wait until so many are wanted, ready, and there; returns the seconds it took."""
         began = time.time()
         while time.time() - began < timeout_s:
             seen = self.replicas()

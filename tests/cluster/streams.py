@@ -2,9 +2,10 @@
 
     python streams.py URL MODEL CLIENTS TOKENS [REQUESTS]
 
-Each of CLIENTS asks, reads the answer to its end, and asks again; REQUESTS each, or for ever. TOKENS is
-how long an answer is to be. A line: when it was asked, when the first word came, when it ended (seconds
-since 1970), the status (0: no answer), the number of words, and whether the answer was whole.
+Each of CLIENTS asks, reads the answer to its end, and asks again; REQUESTS each, or for ever.
+TOKENS is how long an answer is to be. A line: when it was asked, when the first word came, when it
+ended (seconds since 1970), the status (0: no answer), the number of words, and whether the answer
+was whole.
 """
 
 import http.client

@@ -54,9 +54,7 @@ def half_busy(stack, traffic):
 def test_bursts_bring_replicas_and_replicas_go_without_harm(
     stack, traffic, background, half_busy, figures
 ):
-    """Ten bursts: a queue, more replicas, which take work; and back to the minimum. No stream is cut,
-    nobody is refused, those that go have nothing to do.
-    """
+    """Ten times: a queue, more replicas, which take work, and the minimum again; none is cut."""
     began, told = time.time(), []
     asked_s, ready_s, worked_s, drained_s, back_s, queues = [], [], [], [], [], []
     with Watch(stack) as watch:
@@ -113,7 +111,7 @@ def test_those_who_went_were_named_and_marked(stack, figures):
 def test_a_busy_replica_ends_its_streams_when_its_pod_is_deleted(
     stack, traffic, background, figures
 ):
-    """`kubectl delete pod` of a replica in the midst of an answer: the answer ends as if nothing were."""
+    """`kubectl delete pod` of a replica in the midst of an answer: the answer ends well."""
     began = time.time()
     asking = traffic.start(2, words=250, requests=1)
     victim = eventually("somebody is busy", lambda: _busy(stack))
@@ -151,7 +149,7 @@ def test_the_gateway_ends_its_streams_when_it_is_replaced(stack, traffic, backgr
 
 
 def test_half_the_limit_reads_as_a_half(stack, traffic, half_busy, figures):
-    """A pod that is kept at half its CPU limit reads 0.5 by the shipped query, of the real kubelet."""
+    """A pod that is kept at half its CPU limit reads 0.5 by the shipped query."""
     query = next(
         metric["query"]
         for target in stack.config()["targets"]

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import threading
 import time
 from dataclasses import dataclass, field

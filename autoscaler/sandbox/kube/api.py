@@ -13,27 +13,31 @@ from aiohttp import web
 
 from autoscaler.sandbox.kube import discovery
 from autoscaler.sandbox.kube.calls import APPLY, Access, Call, access, mapping, parse, read_body
-from autoscaler.sandbox.kube.owners import Writer, applied, note_update
+from autoscaler.sandbox.kube.owners import Writer, applied, note_update, set_default
 from autoscaler.sandbox.kube.patches import json_patch, merge_patch, strategic_patch
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, EVENTS, LEASES, PODS, SERVED
 from autoscaler.sandbox.kube.rules import (
+    read_lease,
+    require_annotations,
     require_event,
-    require_lease,
     require_manager,
     require_name,
     require_pod,
     require_preconditions,
     require_same,
+    require_uid,
     require_version,
 )
 from autoscaler.sandbox.kube.scale import require_replicas, scale_of, with_scale
 from autoscaler.sandbox.kube.status import (
     ApiError,
+    NoSuchPageError,
     bad_request,
     forbidden,
     unsupported_media,
 )
-from autoscaler.sandbox.kube.store import Change, Object, Resource, Store, find, timestamp
+from autoscaler.sandbox.kube.store import Change, Object, Resource, Store, find
+from autoscaler.sandbox.kube.template import mark_deleted
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _PATCHES: dict[str, Callable[[Any, Any], Object]] = {
@@ -103,6 +107,8 @@ class Api:
             return await self._answer(request)
         except ApiError as error:
             return web.json_response(error.body, status=error.code)
+        except NoSuchPageError as error:
+            return web.Response(text=error.text, status=HTTPStatus.NOT_FOUND)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asked = access(request)
@@ -225,12 +231,14 @@ class Api:
         return writers[call.verb](call)
 
     def _create(self, call: Call) -> web.Response:
+        wanted = call.object()
+        subject = call.resource.subject(find(wanted, "metadata", "name") or "")
         if call.resource == EVENTS:
-            require_event(call.object(), call.subject, call.namespace)
+            require_event(wanted, subject, call.namespace)
         if call.resource == LEASES:
-            name = find(call.object(), "metadata", "name") or ""
-            require_lease(call.object(), call.resource.subject(name))
-        created = self._store.create(call.resource, call.namespace, call.object())
+            wanted = read_lease(wanted, subject)
+        require_annotations(wanted, subject)
+        created = self._store.create(call.resource, call.namespace, wanted)
         return web.json_response(created, status=HTTPStatus.CREATED)
 
     def _update(self, call: Call) -> web.Response:
@@ -243,7 +251,7 @@ class Api:
         """Replace a Lease; as on a real server, one that is not there is created."""
         wanted = call.object()
         require_name(wanted, call.name)
-        require_lease(wanted, call.subject)
+        wanted = read_lease(wanted, call.subject)
         held = self._store.find(call.resource, call.namespace, call.name)
         require_same(wanted, held, call.subject)
         if held is None:
@@ -278,8 +286,12 @@ class Api:
 
     def _replace(self, call: Call, old: Object, wanted: Object) -> web.Response:
         require_name(wanted, call.name)
+        patched = call.verb == "patch"
+        require = require_uid if patched and not call.subresource else require_same
+        require(wanted, old, call.subject)
+        require_annotations(wanted, call.subject, patched=patched)
         if call.subresource:
-            new = with_scale(old, wanted)
+            new = with_scale(old, wanted, patched=patched)
         else:
             new = deepcopy(wanted)
             new["metadata"] = {
@@ -290,7 +302,8 @@ class Api:
             if "status" in old:
                 new["status"] = old["status"]  # which only controllers write
         if call.resource == DEPLOYMENTS:
-            require_replicas(find(new, "spec", "replicas"), call.subject)
+            set_default(new)
+            require_replicas(new["spec"]["replicas"], call.subject, patched=patched)
             note_update(old, new, Writer(call.manager, call.subresource))
         if call.resource == PODS:
             require_pod(new, call.subject)
@@ -310,7 +323,5 @@ class Api:
         asked = call.request.query.get("gracePeriodSeconds") or find(
             call.body or {}, "gracePeriodSeconds"
         )
-        default = pod["spec"]["terminationGracePeriodSeconds"]
-        pod["metadata"].setdefault("deletionTimestamp", timestamp())
-        pod["metadata"]["deletionGracePeriodSeconds"] = int(default if asked is None else asked)
+        mark_deleted(pod, None if asked is None else int(asked))
         return web.json_response(self._store.replace(PODS, pod))

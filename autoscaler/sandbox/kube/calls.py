@@ -10,9 +10,10 @@ from aiohttp import web
 
 from autoscaler.sandbox.kube.selectors import matcher
 from autoscaler.sandbox.kube.status import (
+    NoSuchPageError,
     Subject,
     bad_request,
-    no_such_path,
+    no_such_resource,
     not_allowed,
     unsupported_media,
 )
@@ -117,15 +118,17 @@ def _verb(request: web.Request, name: str | None) -> str:
 
 
 async def parse(request: web.Request, resources: Iterable[Resource]) -> Call:
-    """Take a request apart. Raises ApiError (400, 404, 415)."""
+    """Take a request apart. Raises ApiError (400, 404, 415), NoSuchPageError."""
     found = _PATH.fullmatch(request.path.rstrip("/"))
-    if found is None:
-        raise no_such_path()
-    wanted = (found["group"] or "", found["version"] or "v1", found["plural"])
-    resource = next((r for r in resources if (r.group, r.version, r.plural) == wanted), None)
+    group = (found["group"] or "") if found else ""
+    served = [resource for resource in resources if resource.group == group]
+    if found is None or not served:
+        raise NoSuchPageError
+    wanted = (found["version"] or "v1", found["plural"])
+    resource = next((r for r in served if (r.version, r.plural) == wanted), None)
     name, subresource = found["name"] or "", found["subresource"] or ""
     if resource is None or (subresource and subresource not in resource.subresources):
-        raise no_such_path()
+        raise no_such_resource()
     return Call(
         resource=resource,
         namespace=found["namespace"] or "",

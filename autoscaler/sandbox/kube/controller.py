@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from random import Random
 
 from autoscaler.sandbox.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
-from autoscaler.sandbox.kube.store import Change, Object, Store, find, key_of, timestamp
+from autoscaler.sandbox.kube.store import Change, Object, Store, find, key_of
 from autoscaler.sandbox.kube.template import (
     is_deleting,
     is_ready,
+    mark_deleted,
     pod,
     replica_set,
     set_condition,
@@ -52,7 +53,7 @@ class DeploymentController:
             self._store.create(PODS, owner["metadata"]["namespace"], pod(owner, self._random))
         # As the real one, it lets pods that are going finish while new ones start.
         for victim in deletion_order(active, datetime.now(UTC))[: max(0, len(active) - wanted)]:
-            self._store.change(PODS, key_of(victim), _mark_deleted)
+            self._store.change(PODS, key_of(victim), mark_deleted)
         self._write_status(deployment, owner)
 
     def _replica_set(self, deployment: Object) -> Object:
@@ -99,11 +100,6 @@ class DeploymentController:
 
         self._store.change(REPLICA_SETS, key_of(owner), write_owner)
         self._store.change(DEPLOYMENTS, key_of(deployment), write_deployment)
-
-
-def _mark_deleted(obj: Object) -> None:
-    obj["metadata"]["deletionTimestamp"] = timestamp()
-    obj["metadata"]["deletionGracePeriodSeconds"] = obj["spec"]["terminationGracePeriodSeconds"]
 
 
 def _without_zeros(counts: dict[str, int]) -> dict[str, int]:

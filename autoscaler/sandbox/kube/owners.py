@@ -5,7 +5,8 @@ changes the count takes it from all others. An apply may share it with those who
 one that no longer names it gives it up. As on a real server, a write through the scale leaves no
 time, and neither does an apply that changes nothing. And the scale knows no count of 0, and names a
 new owner only in the place of another: who sets 0 through it leaves the count to nobody, and so it
-stays for all that go through it, until somebody writes the Deployment itself.
+stays for all that go through it, until somebody writes the Deployment itself. Who sets through it
+what is there already takes the time from the count's owner.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,12 @@ class Writer:
         }
 
 
+def set_default(deployment: Object) -> None:
+    """Give a Deployment that names no count the one that it has then."""
+    if deployment["spec"].get("replicas") is None:
+        deployment["spec"]["replicas"] = _DEFAULT_REPLICAS
+
+
 def created_by(manager: str) -> list[Object]:
     """Write the managed fields of a new Deployment, whose default count has an owner as well."""
     return [Writer(manager).entry()]
@@ -62,6 +69,8 @@ def note_update(old: Mapping[str, Any], new: Object, writer: Writer) -> None:
     if old["spec"]["replicas"] != count:
         is_told = not writer.subresource or (count and any(map(_owns, entries)))
         entries = [*_without(entries), *([writer.entry()] if is_told else [])]
+    elif writer.subresource:
+        entries = [*_without(entries), *_timeless(entries)]
     _keep(new, entries)
 
 
@@ -95,6 +104,13 @@ def _keep(deployment: Object, entries: Sequence[Object]) -> None:
 
 def _owns(entry: Mapping[str, Any]) -> bool:
     return find(entry, "fieldsV1", "f:spec", "f:replicas") is not None
+
+
+def _timeless(entries: Sequence[Object]) -> Iterator[Object]:
+    """Yield entries of the count's owners, for it alone and without a time."""
+    for entry in filter(_owns, entries):
+        owner = Writer(entry["manager"], entry.get("subresource", ""), entry["operation"])
+        yield {key: value for key, value in owner.entry().items() if key != "time"}
 
 
 def _without(entries: Sequence[Object], writer: Writer | None = None) -> list[Object]:

@@ -1,7 +1,7 @@
 """The three patch formats that clients send. Each answers a new document and leaves the old alone.
 
-JSON patch follows RFC 6902 as API servers apply it, which differs in one point that callers rely
-on: `test` with `null` holds where the member is absent (a scale of 0 has no `spec.replicas`).
+JSON patch follows RFC 6902 as API servers apply it, which differs in two points where a member is
+absent, as `spec.replicas` is from a scale of 0: `test` with `null` holds, and `replace` adds it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +72,9 @@ def _apply(document: Document, operation: Mapping[str, Any]) -> None:
                 raise patch_failed()
         case "add":
             _add(parent, key, deepcopy(operation.get("value")))
-        case "replace" | "remove" if present is _ABSENT:
+        case "replace" if isinstance(parent, list) and present is _ABSENT:
+            raise patch_failed()
+        case "remove" if present is _ABSENT:
             raise patch_failed()
         case "replace":
             parent[key] = deepcopy(operation.get("value"))

@@ -1,5 +1,7 @@
 """What the emulated API serves, and with which verbs."""
 
+from dataclasses import replace
+
 from autoscaler.sandbox.kube.store import Resource
 
 _READ = frozenset({"get", "list", "watch"})
@@ -21,7 +23,10 @@ DEPLOYMENTS = _resource("apps/v1/deployments", "Deployment", "update patch", "sc
 REPLICA_SETS = _resource("apps/v1/replicasets", "ReplicaSet", "")
 PODS = _resource("/v1/pods", "Pod", "patch delete")
 EVENTS = _resource("/v1/events", "Event", "create patch")
-LEASES = _resource("coordination.k8s.io/v1/leases", "Lease", "create update patch delete")
+LEASES = replace(
+    _resource("coordination.k8s.io/v1/leases", "Lease", "create update patch delete"),
+    has_generations=False,
+)
 AUTOSCALERS = _resource(
     "autoscaling/v2/horizontalpodautoscalers", "HorizontalPodAutoscaler", "create delete"
 )

@@ -3,15 +3,32 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from autoscaler.sandbox.kube.status import Cause, Subject, bad_request, conflict, invalid
-from autoscaler.sandbox.kube.store import find
+from autoscaler.sandbox.kube.scale import is_int32
+from autoscaler.sandbox.kube.status import (
+    ApiError,
+    Cause,
+    Subject,
+    bad_request,
+    conflict,
+    invalid,
+    undecodable,
+)
+from autoscaler.sandbox.kube.store import Object, find
 from autoscaler.sandbox.kube.victims import DELETION_COST
 
 _COST = re.compile(r"0|[1-9][0-9]*|-[0-9]+")
 _MOST = 2**31
-_MICRO_TIME = re.compile(r".+\.\d{6}(Z|[-+]\d\d:\d\d)")
+_MOST_ANNOTATIONS = 256 * 2**10
+_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[-+]\d\d:\d\d)")
+_LEASE_TIMES = {"acquireTime", "renewTime"}
+_LEASE_NUMBERS = {
+    "leaseDurationSeconds": (1, "must be greater than 0"),
+    "leaseTransitions": (0, "must be greater than or equal to 0"),
+}
+"""With what each must be at least."""
 
 
 def require_pod(pod: Mapping[str, Any], subject: Subject) -> None:
@@ -22,9 +39,29 @@ def require_pod(pod: Mapping[str, Any], subject: Subject) -> None:
         raise invalid(subject, [Cause(path=path, message="must be a 32bit integer", value=cost)])
 
 
+def require_annotations(obj: Mapping[str, Any], subject: Subject, *, patched: bool = False) -> None:
+    """Insist on annotations that are texts, and not too large altogether.
+
+    Raises ApiError (400, 422).
+    """
+    annotations = find(obj, "metadata", "annotations") or {}
+    if not all(isinstance(value, str) for value in annotations.values()):
+        raise undecodable("an annotation is no text", patched=patched)
+    size = sum(len(text.encode()) for pair in annotations.items() for text in pair)
+    if size > _MOST_ANNOTATIONS:
+        message = f"Too long: may not be more than {_MOST_ANNOTATIONS} bytes"
+        cause = Cause(path="metadata.annotations", message=message, reason="FieldValueTooLong")
+        raise invalid(subject, [cause])
+
+
 def require_name(obj: Mapping[str, Any], name: str) -> None:
-    """Insist that what replaces an object has its name, if any. Raises ApiError (400)."""
-    told = find(obj, "metadata", "name") or name
+    """Insist that what replaces an object has its name. Raises ApiError (400)."""
+    told = find(obj, "metadata", "name")
+    if not told:
+        raise bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: "
+            "name must be provided"
+        )
     if told != name:
         raise bad_request(
             f"the name of the object ({told}) does not match the name on the URL ({name})"
@@ -41,18 +78,25 @@ def require_event(event: Mapping[str, Any], subject: Subject, namespace: str) ->
         raise invalid(subject, [cause])
 
 
-def require_lease(lease: Mapping[str, Any], subject: Subject) -> None:
-    """Insist on what a Lease's numbers and times are. Raises ApiError (400, 422)."""
-    spec = lease.get("spec") or {}
-    for key in ("acquireTime", "renewTime"):
-        if spec.get(key) is not None and not _MICRO_TIME.fullmatch(spec[key]):
-            raise bad_request(f'Lease in version "v1" cannot be handled as a Lease: {key}')
-    for key, least, message in (
-        ("leaseDurationSeconds", 1, "must be greater than 0"),
-        ("leaseTransitions", 0, "must be greater than or equal to 0"),
-    ):
-        if spec.get(key, least) < least:
+def read_lease(lease: Mapping[str, Any], subject: Subject) -> Object:
+    """Return a Lease as it is kept: without nulls, its times in UTC. Raises ApiError (400, 422)."""
+    spec = {key: value for key, value in (lease.get("spec") or {}).items() if value is not None}
+    for key in spec.keys() & _LEASE_TIMES:
+        if not isinstance(spec[key], str) or not _MICRO_TIME.fullmatch(spec[key]):
+            raise _no_lease(key)
+        at = datetime.fromisoformat(spec[key]).astimezone(UTC)
+        spec[key] = f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
+    for key in spec.keys() & _LEASE_NUMBERS.keys():
+        least, message = _LEASE_NUMBERS[key]
+        if not is_int32(spec[key]):
+            raise _no_lease(key)
+        if spec[key] < least:
             raise invalid(subject, [Cause(path=f"spec.{key}", message=message, value=spec[key])])
+    return {**lease, "spec": spec}
+
+
+def _no_lease(key: str) -> ApiError:
+    return bad_request(f'Lease in version "v1" cannot be handled as a Lease: {key}')
 
 
 def require_version(obj: Mapping[str, Any], subject: Subject) -> None:
@@ -64,12 +108,20 @@ def require_version(obj: Mapping[str, Any], subject: Subject) -> None:
 
 
 def require_same(obj: Mapping[str, Any], held: Mapping[str, Any] | None, subject: Subject) -> None:
-    """Insist that what is replaced is what was read, or was not there. Raises ApiError (409)."""
+    """Insist that what is written is what was read, or was not there. Raises ApiError (409)."""
     asked = find(obj, "metadata", "uid")
     found = find(held or {}, "metadata", "uid") or ""
     if asked and asked != found:
         why = f"Precondition failed: UID in precondition: {asked}, UID in object meta: {found}"
         raise conflict(subject, why)
+
+
+def require_uid(obj: Mapping[str, Any], held: Mapping[str, Any], subject: Subject) -> None:
+    """Insist that a patch leaves the uid. Raises ApiError (422)."""
+    uid = find(obj, "metadata", "uid")
+    if uid != held["metadata"]["uid"]:
+        message = "field is immutable"
+        raise invalid(subject, [Cause(path="metadata.uid", message=message, value=uid)])
 
 
 def require_manager(query: Mapping[str, str]) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeGuard
 
-from autoscaler.sandbox.kube.status import Cause, Subject, bad_request, invalid
+from autoscaler.sandbox.kube.status import Cause, Subject, invalid, undecodable
 from autoscaler.sandbox.kube.store import Object, find
 
 
@@ -30,24 +30,30 @@ def selector_text(selector: Mapping[str, Any]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector["matchLabels"].items()))
 
 
-def require_replicas(replicas: object, subject: Subject) -> int:
-    """Check a replica count. Raises ApiError (400, 422)."""
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise bad_request(f"cannot decode spec.replicas = {replicas!r} into an int32")
+def require_replicas(replicas: object, subject: Subject, *, patched: bool = True) -> int:
+    """Check a replica count, which a patch may have made. Raises ApiError (400, 422)."""
+    if not is_int32(replicas):
+        raise undecodable(f"spec.replicas = {replicas!r} is no int32", patched=patched)
     if replicas < 0:
         message = "must be greater than or equal to 0"
         raise invalid(subject, [Cause(path="spec.replicas", message=message, value=replicas)])
     return replicas
 
 
-def with_scale(deployment: Mapping[str, Any], scale: Mapping[str, Any]) -> Object:
+def is_int32(value: object) -> TypeGuard[int]:
+    """Tell whether a value fits a field of this type."""
+    return type(value) is int and -(2**31) <= value < 2**31
+
+
+def with_scale(deployment: Mapping[str, Any], scale: Mapping[str, Any], *, patched: bool) -> Object:
     """Make the Deployment that a written Scale asks for. Raises ApiError (400, 422)."""
     subject = Subject(
         plural="scales", group="autoscaling", kind="Scale", name=deployment["metadata"]["name"]
     )
     changed = deepcopy(dict(deployment))
     replicas = find(scale, "spec", "replicas")
-    changed["spec"]["replicas"] = require_replicas(0 if replicas is None else replicas, subject)
+    count = 0 if replicas is None else replicas
+    changed["spec"]["replicas"] = require_replicas(count, subject, patched=patched)
     version = find(scale, "metadata", "resourceVersion")
     if version:
         changed["metadata"]["resourceVersion"] = version

@@ -46,9 +46,16 @@ class ApiError(Exception):
             "status": "Failure",
             "message": message,
             "reason": reason,
-            "details": dict(details or {}),
             "code": int(code),
         }
+        if details is not None:
+            self.body["details"] = dict(details)
+
+
+class NoSuchPageError(Exception):
+    """A path that nobody serves: a real server's answer to it is no Status, but a line of text."""
+
+    text = "404 page not found\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +65,13 @@ class Cause:
     path: str
     message: str
     value: object = None
+    reason: str = "FieldValueInvalid"
 
     @property
     def told(self) -> str:
         """Say what is wrong, as a real server does."""
+        if self.reason != "FieldValueInvalid":  # then it does not repeat the value
+            return self.message
         value = json.dumps(self.value) if isinstance(self.value, str) else self.value
         return f"Invalid value: {value}: {self.message}"
 
@@ -85,16 +95,16 @@ def not_found(subject: Subject) -> ApiError:
     )
 
 
-def no_such_path() -> ApiError:
-    """No such resource at all."""
+def no_such_resource() -> ApiError:
+    """The group is there, and has no such resource."""
     message = "the server could not find the requested resource"
-    return ApiError(HTTPStatus.NOT_FOUND, "NotFound", message)
+    return ApiError(HTTPStatus.NOT_FOUND, "NotFound", message, {})
 
 
 def not_allowed() -> ApiError:
     """The resource is there, and does not take this method."""
     message = "the server does not allow this method on the requested resource"
-    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", message, {})
 
 
 def bad_request(message: str) -> ApiError:
@@ -105,7 +115,7 @@ def bad_request(message: str) -> ApiError:
 def unsupported_media(content_type: str) -> ApiError:
     """The body's media type is not known."""
     message = f"the body of the request was in an unknown format - {content_type!r}"
-    return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message, {})
 
 
 def already_exists(subject: Subject) -> ApiError:
@@ -136,7 +146,20 @@ def patch_failed() -> ApiError:
     names nothing.
     """
     message = "the server rejected our request due to an error in our request"
-    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message)
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message, {})
+
+
+def undecodable(what: str, *, patched: bool) -> ApiError:
+    """A value is of another type than its field.
+
+    In a body that is a bad request. In what a patch makes of an object it is a field `patch` that
+    is invalid.
+    """
+    if not patched:
+        return bad_request(what)
+    cause = {"reason": "FieldValueInvalid", "message": f"Invalid value: {what}", "field": "patch"}
+    message = f' "" is invalid: patch: {cause["message"]}'
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", message, {"causes": [cause]})
 
 
 def invalid(subject: Subject, causes: Sequence[Cause]) -> ApiError:
@@ -148,8 +171,7 @@ def invalid(subject: Subject, causes: Sequence[Cause]) -> ApiError:
         "group": subject.group,
         "kind": subject.kind,
         "causes": [
-            {"reason": "FieldValueInvalid", "message": cause.told, "field": cause.path}
-            for cause in causes
+            {"reason": cause.reason, "message": cause.told, "field": cause.path} for cause in causes
         ],
     }
     message = f'{kind} "{subject.name}" is invalid: {told}'

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autoscaler.sandbox.kube.status import (
@@ -37,6 +37,7 @@ class Resource:
     kind: str
     verbs: frozenset[str]
     subresources: frozenset[str] = frozenset()
+    has_generations: bool = True
 
     @property
     def api_version(self) -> str:
@@ -59,9 +60,17 @@ class Change:
     object: Object
 
 
-def timestamp() -> str:
-    """Return the wall-clock time as the API writes it: UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(seconds: int = 0) -> str:
+    """Return the wall-clock time in so many seconds as the API writes it: UTC, whole seconds."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_of_new_generation(resource: Resource, old: Object, new: Object) -> bool:
+    # A Deployment's annotations are copied to what it makes, so they count as its spec does.
+    noted = resource.kind == "Deployment" and (
+        find(old, "metadata", "annotations") != find(new, "metadata", "annotations")
+    )
+    return noted or old.get("spec") != new.get("spec")
 
 
 def find(obj: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401 - a JSON value is just that
@@ -124,7 +133,7 @@ class Store:
             "uid": str(uuid.uuid4()),
             "creationTimestamp": timestamp(),
         }
-        if "spec" in created:
+        if "spec" in created and resource.has_generations:
             metadata["generation"] = 1
         created |= {"apiVersion": resource.api_version, "kind": resource.kind}
         return self._keep("ADDED", resource, created)
@@ -146,7 +155,7 @@ class Store:
         changed |= {"apiVersion": resource.api_version, "kind": resource.kind}
         if changed == old:
             return old
-        if changed.get("spec") != old.get("spec") and "generation" in metadata:
+        if _is_of_new_generation(resource, old, changed) and "generation" in metadata:
             metadata["generation"] += 1
         return self._keep("MODIFIED", resource, changed)
 

@@ -121,7 +121,7 @@ def parts(programs: Path | None, size: str) -> tuple[dict[str, Part], list[Part]
     """The images by name, what else there is to make, and which images are not made, and why."""
     trixie = Part("trixie", recipes.trixie, 70)
     sid = Part("sid", recipes.sid, 50)
-    program = Part("ollama-program", recipes.ollama_program, 180, [HERE / "ollama"])
+    program = Part("ollama-program", recipes.ollama_program, 90, [HERE / "ollama"])
     listed = [ROOT / "deploy/ollama/models.txt", HERE / "model.py"]
     models = Part("models", recipes.models, 3, listed, [program], {"size": size})
     webui = [ROOT / "tests/webui/requirements.lock", HERE / "open-webui"]
@@ -135,7 +135,7 @@ def parts(programs: Path | None, size: str) -> tuple[dict[str, Part], list[Part]
         "prom/prometheus": (recipes.prometheus, 15, [], [sid]),
         "registry.k8s.io/kube-state-metrics/kube-state-metrics": (
             recipes.kube_state_metrics,
-            90,
+            120,
             [HERE / "kube-state-metrics"],
             [],
         ),
@@ -229,7 +229,7 @@ def printed(folder: Path) -> None:
     for row in rows:
         cells = zip(row, widths, strict=True)
         say("  ".join(f"{cell:{width}}" for cell, width in cells).rstrip())
-    print(folder)  # noqa: T201
+    print(folder)
 
 
 def say(words: str) -> None:

@@ -29,7 +29,7 @@ users: [{name: $1, user: {client-certificate-data: $(base64 -w0 "$1.crt"), clien
 CONF
 }
 cert apiserver /CN=kube-apiserver serverAuth \
-  "IP:127.0.0.1,IP:$API_IP,IP:${SERVICE_CIDR%.*}.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
+  "IP:127.0.0.1,IP:$NET.1,IP:${SERVICE_CIDR%.*}.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
 cert apiserver-kubelet /CN=kube-apiserver-kubelet-client/O=system:masters clientAuth
 client admin /CN=admin/O=system:masters "$KUBECONFIG"
 client controller-manager /CN=system:kube-controller-manager

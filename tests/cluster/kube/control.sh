@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler. Starts what does not
-# run. Alone it is enough for every test whose pods need not run, and needs no root.
+# The control plane of the first node: etcd, kube-apiserver, kube-controller-manager, kube-scheduler.
+# Starts what does not run. (The contract tests have one of their own, without root: control.py.)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 mkdir -p "$HOME_OF_NODE"
@@ -8,9 +8,9 @@ mkdir -p "$HOME_OF_NODE"
 
 # No fsync: the data is thrown away with the cluster.
 start etcd etcd --name cluster --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn \
-  --listen-client-urls "http://127.0.0.1:$ETCD_PORT" --advertise-client-urls "http://127.0.0.1:$ETCD_PORT" \
-  --listen-peer-urls "http://127.0.0.1:$ETCD_PEER_PORT" --initial-advertise-peer-urls "http://127.0.0.1:$ETCD_PEER_PORT" \
-  --initial-cluster "cluster=http://127.0.0.1:$ETCD_PEER_PORT"
+  --listen-client-urls "http://127.0.0.1:2379" --advertise-client-urls "http://127.0.0.1:2379" \
+  --listen-peer-urls "http://127.0.0.1:2380" --initial-advertise-peer-urls "http://127.0.0.1:2380" \
+  --initial-cluster "cluster=http://127.0.0.1:2380"
 
 # Who asked for what, and what the answer was: what the tests of rights read.
 cat > "$STATE/audit.yaml" <<'CONF'
@@ -26,8 +26,8 @@ rules:
   - level: Metadata
 CONF
 start kube-apiserver kube-apiserver \
-  --etcd-servers="http://127.0.0.1:$ETCD_PORT" \
-  --bind-address="$API_BIND" --secure-port="$API_PORT" --advertise-address="$ADVERTISE" \
+  --etcd-servers="http://127.0.0.1:2379" \
+  --bind-address=0.0.0.0 --secure-port=6443 --advertise-address="$NET.1" \
   --service-cluster-ip-range="$SERVICE_CIDR" --allow-privileged=true --profiling=false \
   --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" --client-ca-file="$PKI/ca.crt" \
   --kubelet-client-certificate="$PKI/apiserver-kubelet.crt" --kubelet-client-key="$PKI/apiserver-kubelet.key" \
@@ -41,13 +41,13 @@ wait_for 120 kube-apiserver kubectl get --raw /readyz
 # A node counts as dead after twenty seconds without a sign, not after fifty.
 start kube-controller-manager kube-controller-manager --kubeconfig="$PKI/controller-manager.conf" \
   --authentication-kubeconfig="$PKI/controller-manager.conf" --authorization-kubeconfig="$PKI/controller-manager.conf" \
-  --bind-address=127.0.0.1 --secure-port="$CONTROLLER_PORT" --leader-elect=false --use-service-account-credentials=true \
+  --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true \
   --profiling=false --node-monitor-grace-period=20s \
   --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" \
   --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key"
 start kube-scheduler kube-scheduler --kubeconfig="$PKI/scheduler.conf" \
   --authentication-kubeconfig="$PKI/scheduler.conf" --authorization-kubeconfig="$PKI/scheduler.conf" \
-  --bind-address=127.0.0.1 --secure-port="$SCHEDULER_PORT" --leader-elect=false --profiling=false
-wait_for 60 kube-controller-manager curl -fsk "https://127.0.0.1:$CONTROLLER_PORT/healthz"
-wait_for 60 kube-scheduler curl -fsk "https://127.0.0.1:$SCHEDULER_PORT/healthz"
+  --bind-address=127.0.0.1 --leader-elect=false --profiling=false
+wait_for 60 kube-controller-manager curl -fsk "https://127.0.0.1:10257/healthz"
+wait_for 60 kube-scheduler curl -fsk "https://127.0.0.1:10259/healthz"
 wait_for 60 kube-controller-manager kubectl get serviceaccount default

@@ -1,5 +1,5 @@
-# Sourced by the other scripts, outside and inside the node: where things are, and how a program is
-# started and stopped. Whoever calls says by STATE, PROGRAMS and NET where.
+# Sourced by the other scripts inside a node: where things are, and how a program is started and
+# stopped. machine.py says by STATE, PROGRAMS, NET and NODE where.
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${STATE:?the folder of the cluster}" "${PROGRAMS:?what build.sh made}" "${NET:=172.31.255}"
 : "${NODE:=node1}" "${NODE_NUMBER:=1}"
@@ -8,10 +8,7 @@ DNS_IP=$NET.1
 POD_CIDR=10.244.$NODE_NUMBER.0/24
 POD_CIDRS=10.244.0.0/16
 SERVICE_CIDR=10.96.0.0/16
-# Without a node, which needs root: on loopback, at ports that are free.
-: "${API_BIND:=0.0.0.0}" "${API_IP:=$NET.1}" "${API_PORT:=6443}" "${ADVERTISE:=$API_IP}"
-: "${ETCD_PORT:=2379}" "${ETCD_PEER_PORT:=2380}" "${CONTROLLER_PORT:=10257}" "${SCHEDULER_PORT:=10259}"
-API=https://$API_IP:$API_PORT
+API=https://$NET.1:6443
 PKI=$STATE/pki
 HOME_OF_NODE=$STATE/$NODE
 export PATH=$PROGRAMS:/usr/sbin:/sbin:$PATH

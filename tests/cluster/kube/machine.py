@@ -1,10 +1,12 @@
 """A real Kubernetes on this machine, inside namespaces of its own.
 
-A node is one process, `pause`, in a network, mount, host name and process namespace; everything of the
-node runs inside. Whatever ends that process ends all of it, and with it go links, mounts and packet
-filters. What would stay, a folder and control groups, is removed by `stop`, also after a crash.
+A node is one process, `pause`, in a network, mount, host name and process namespace; everything of
+the node runs inside. Whatever ends that process ends all of it, and with it go links, mounts and
+packet filters. What would stay, a folder and control groups, is removed by `stop`, also after a
+crash.
 
-    python -m tests.cluster.kube.machine start | add-node | stop [--keep] | load ARCHIVE | kubectl ... | inside ...
+    python -m tests.cluster.kube.machine COMMAND
+        start | add-node | stop [--keep] | load ARCHIVE | kubectl ... | inside ...
 """
 
 import json
