@@ -7,7 +7,7 @@ it is done; then it waits for ever to say so, and keeps the slot. Sooner or late
 gets nothing, who stays, and tells how it ended. After SECONDS without such a one, all give up.
 
 Lines: {"hangs": asked at, "left": how many have left before}, with `hangs` null where all gave up;
-then {"ended": when, "status": 0 for no answer}.
+then {"end": when, "status": 0 for no answer}.
 """
 
 import json
@@ -61,7 +61,7 @@ def main() -> None:
             say(hangs=asked, left=left)
             connection.settimeout(PATIENCE_S)
             answer = connection.recv(100).decode(errors="replace")
-            say(ended=time.time(), status=int([*answer.split(" "), "0", "0"][1]))
+            say(end=time.time(), status=int([*answer.split(" "), "0", "0"][1]))
             return
         left += 1
         leave(connection)

@@ -19,13 +19,13 @@ from tests.cluster.watch import Watch, sessions
 
 SCRIPT = Path(__file__).with_name("leavers.py")
 TRIES_S = 60
-# As at a prompt in the pod: whatever computes for Ollama stands still, and Ollama does not know.
+# What computes stands still. In the midst of an answer: at its beginning Ollama would notice.
 STOP = """
 for process in /proc/[0-9]*; do
-    case $(tr '\\0' ' ' 2>/dev/null <$process/cmdline) in
-    *llama-server*--model* | *"ollama runner"*) kill -STOP ${process#/proc/} ;;
-    esac
+    read -r name <$process/comm || continue
+    if [ "$name" = llama-server ]; then kill -STOP ${process#/proc/} && stopped=yes; fi
 done
+[ "$stopped" = yes ]
 """
 DELETED_BY_US = {"verb": "delete", "user": f"system:serviceaccount:{NAMESPACE}:autoscaler"}
 
@@ -68,18 +68,19 @@ def hurried(machine, stack):
     return stack
 
 
-def make_one_stuck(stack, traffic, figures):
-    """Let a slot be lost; returns the pod of who hangs there, and since when."""
-    people, hung = leave_until_one_hangs(stack, traffic, TRIES_S)
-    figures["left at the first word"] = hung["left"]
-    figures["stuck by"] = "Ollama itself: one who left took its slot"
-    if hung["hangs"] is None:
-        stopped = stack.pods()[0]["metadata"]["name"]
-        stack.kubectl("exec", stopped, "-c", "ollama", "--", "sh", "-c", STOP)
-        people, hung = leave_until_one_hangs(stack, traffic, TRIES_S)
-        figures["stuck by"] = "a stop from outside, since nobody who left did any harm"
-    assert hung["hangs"], "everybody was answered"
-    return people, hung["hangs"]
+def make_one_stuck(machine, stack, traffic, figures):
+    """Let a slot be lost; returns who hangs (a pod), since when, and the replica."""
+    people, first = leave_until_one_hangs(stack, traffic, TRIES_S)
+    figures["left at the first word"] = first["left"]
+    if first["hangs"]:
+        figures["stuck by"] = "Ollama itself: one who left took its slot"
+        return people, first["hangs"], who_is_stuck(machine, stack)
+    people = traffic.start(1, words=3000, requests=1)
+    stuck = eventually("somebody is being answered", lambda: who_is_stuck(machine, stack))
+    time.sleep(1)
+    stack.kubectl("exec", stuck, "-c", "ollama", "--", "sh", "-c", STOP)
+    figures["stuck by"] = "a stop from outside, since nobody who left did any harm"
+    return people, time.time(), stuck
 
 
 def who_is_stuck(machine, stack) -> str:
@@ -104,8 +105,11 @@ def see_it_replaced(stack, traffic, people, stuck):
             gone = eventually(f"{stuck} is told to end", leaves, timeout_s=180)
             serving = {pod["metadata"]["name"] for pod in stack.pods() if is_ready(pod)} - {stuck}
             ended = eventually(
-                "who hung is told", lambda: traffic.lines(people)[1], timeout_s=60, every_s=1
-            )
+                "who hung is told",
+                lambda: [line for line in traffic.lines(people) if "end" in line],
+                timeout_s=60,
+                every_s=1,
+            )[0]
         told = traffic.told(others)
     finally:
         traffic.stop(others)
@@ -117,8 +121,7 @@ def test_a_replica_whose_slot_is_lost_is_replaced(machine, hurried, traffic, fig
     """It is noticed by its requests and idle CPU, another one comes, and it alone is deleted."""
     stack, deleted_before = hurried, deletions(machine)
     before = {pod["metadata"]["name"] for pod in stack.pods()}
-    people, since = make_one_stuck(stack, traffic, figures)
-    stuck = who_is_stuck(machine, stack)
+    people, since, stuck = make_one_stuck(machine, stack, traffic, figures)
     seen = see_it_replaced(stack, traffic, people, stuck)
 
     log = [line for line in stack.log() if line.get("stuck") and when(line) > since]
@@ -128,7 +131,8 @@ def test_a_replica_whose_slot_is_lost_is_replaced(machine, hurried, traffic, fig
     figures["deleted"] = f"{when(replaced) - noticed:.0f} s after that"
     figures["replicas"] = seen.watch.curve()
     figures["serving at its deletion"] = len(seen.serving)
-    figures["who hung was told"] = f"{seen.ended['ended'] - seen.gone:.0f} s after the deletion"
+    figures["who hung was told"] = f"{seen.ended['end'] - seen.gone:.0f} s after the deletion"
+    figures["by status"] = seen.ended["status"]
     figures["answers of others meanwhile"] = len(seen.told)
     figures["of them cut or refused"] = sum(one.cut or one.refused for one in seen.told)
 
@@ -144,8 +148,7 @@ def test_a_replica_whose_slot_is_lost_is_replaced(machine, hurried, traffic, fig
     assert len(seen.told) > 3
     assert not [one for one in seen.told if one.cut or one.refused]
     # Who hung is told soon, and may ask again.
-    assert seen.ended["ended"] - seen.gone < 45
-    assert seen.ended["status"] in (0, 502)
+    assert seen.ended["end"] - seen.gone < 45
     # It is told of, too.
     events = [event["message"] for event in stack.events() if event["reason"] == "ReplicaStuck"]
     assert any(f"replaced: {stuck}" in message for message in events), events
