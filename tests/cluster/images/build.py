@@ -28,7 +28,8 @@ from tests.cluster.images.recipes import HERE, ROOT
 CACHE = Path(os.environ.get("CLUSTER_CACHE") or Path.home() / ".cache/ollama-autoscaler")
 OVERLAY = ROOT / "deploy/overlays/minikube"
 LEFT_OUT = {"grafana/grafana": "neither Debian nor a registry of modules has it"}
-KEPT = 3
+HASH = "[0-9a-f]" * 12
+KEPT = 5
 """So many makings of each part stay in the cache, those used last: for branches side by side."""
 
 
@@ -84,7 +85,11 @@ def main() -> int:
     chosen = arguments.parse_args()
     (CACHE / "images-parts").mkdir(parents=True, exist_ok=True)
     with (CACHE / "images-parts/.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another one is making images here; waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         images, others, left_out = parts(chosen.kube or _programs(), chosen.model)
         if not ensure([*others, *images.values()]):
             return 1
@@ -199,16 +204,17 @@ def gathered(images: dict[str, Part], models: Part, left_out: dict[str, str]) ->
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         shutil.copytree(models.folder / "models", unfinished / "models", copy_function=os.link)
-        rows = []
+        rows = [_row("models/", models)]
         for part in images.values():
             os.link(part.folder / "image.tar", unfinished / f"{part.name}.tar")
-            about = json.loads((part.folder / "about.json").read_text())
-            size = (part.folder / "image.tar").stat().st_size
-            row = {"image": part.given["name"], "archive": f"{part.name}.tar", "bytes": size}
-            rows.append(row | about)
-        about = json.loads((models.folder / "about.json").read_text())
-        whole = {"images": rows, "models": about, "left_out": left_out}
-        (unfinished / "table.json").write_text(json.dumps(whole, indent=2) + "\n")
+            rows.append(_row(part.given["name"], part))
+        nothing = dict.fromkeys(rows[0], "")
+        rows += [
+            nothing | {"image": name, "kind": "left out", "source": reason}
+            for name, reason in left_out.items()
+        ]
+        table = json.dumps(sorted(rows, key=lambda row: row["image"]), indent=2)
+        (unfinished / "table.json").write_text(table + "\n")
         unfinished.rename(out)
     os.utime(out)
     _forget("images-")
@@ -217,23 +223,12 @@ def gathered(images: dict[str, Part], models: Part, left_out: dict[str, str]) ->
 
 def printed(folder: Path) -> None:
     """The table for a reader, and the folder for a script."""
-    table = json.loads((folder / "table.json").read_text())
-    rows = [("image", "program", "inside", "MB", "from")]
-    for each in table["images"]:
-        size = f"{each['bytes'] / 1e6:.0f}"
-        image = each["image"].removeprefix("docker.io/").removeprefix("library/")
-        rows.append((image, each["program"], each["version"], size, each["source"]))
-    models = table["models"]
-    rows.append(("models/", models["program"], models["version"], "", models["source"]))
-    rows += [(image, "", "left out", "", reason) for image, reason in table["left_out"].items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    rows = json.loads((folder / "table.json").read_text())
+    rows = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        *cells, last = row
-        say(
-            "  ".join(
-                [*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)), last]
-            )
-        )
+        cells = zip(row, widths, strict=True)
+        say("  ".join(f"{cell:{width}}" for cell, width in cells).rstrip())
     print(folder)  # noqa: T201
 
 
@@ -244,14 +239,27 @@ def say(words: str) -> None:
 
 def _forget(name: str) -> None:
     """Remove what was not used lately."""
-    makings = CACHE.glob(name + "[0-9a-f]" * 12)
+    makings = CACHE.glob(name + HASH)
     for old in sorted(makings, key=lambda path: path.stat().st_mtime)[:-KEPT]:
         shutil.rmtree(old)
 
 
+def _row(image: str, part: Part) -> dict[str, object]:
+    about = json.loads((part.folder / "about.json").read_text())
+    pinned = about["version"] == image.rpartition(":")[2].lstrip("v").split("-")[0]
+    return {
+        "image": image,
+        "program": about["program"],
+        "inside": about["version"],
+        "kind": about.get("kind", "real" if pinned else "real, another version"),
+        "MB": _size(part.folder) // 1_000_000,
+        "source": about["source"],
+    }
+
+
 def _programs() -> Path | None:
     """The newest build of the cluster's programs in the cache."""
-    found = [each.parent for each in CACHE.glob("kube-*/**/coredns") if each.is_file()]
+    found = [each.parent for each in CACHE.glob(f"kube-{HASH}/**/coredns") if each.is_file()]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 

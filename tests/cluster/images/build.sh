@@ -9,5 +9,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 [ "$(id -u)" = 0 ] || { echo "build.sh: needs root: it makes file systems and runs programs in them" >&2; exit 2; }
 command -v go >/dev/null || { echo "build.sh: needs Go 1.26 or newer" >&2; exit 2; }
-scripts/system.sh debootstrap buildah zstd gcc make python3 >&2
+# gencat comes with the static C library, which Ollama is linked with.
+scripts/system.sh debootstrap buildah zstd gcc gencat:libc6-dev make python3 >&2
 exec "${PYTHON:-python3}" -m tests.cluster.images.build "$@"

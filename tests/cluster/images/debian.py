@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,7 @@ NEEDLESS = [
     *("etc/hostname", "etc/machine-id", "etc/.pwd.lock"),
 ]
 CERTIFICATES = Path("/etc/ssl/certs")
+PIP_CONFIG = ".config/pip/pip.conf"
 # This machine's way to the network, for what is run inside.
 NETWORK = {str(each): each for each in (CERTIFICATES, Path("/etc/resolv.conf"))}
 
@@ -136,16 +138,20 @@ def inside(
 
 def pip_settings() -> dict[str, str]:
     """This machine's own settings for pip, as variables: where from, and whom to trust."""
-    names = [
-        name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")
-    ]
-    found = {name: os.environ[name] for name in names}
-    for line in run("python3", "-m", "pip", "config", "list").splitlines():
-        key, _, value = line.partition("=")
-        section, _, name = key.rpartition(".")
-        if section in ("global", "install") and name:
-            found.setdefault("PIP_" + name.upper().replace("-", "_"), value.strip("'\""))
-    return found
+    files = ConfigParser(interpolation=None)
+    files.read(["/etc/pip.conf", *(Path.home() / each for each in (".pip/pip.conf", PIP_CONFIG))])
+    found = {
+        "PIP_" + name.upper().replace("-", "_"): " ".join(value.split())
+        for section in ("global", "install")
+        if files.has_section(section)
+        for name, value in files.items(section)
+    }
+    told = os.environ.items()
+    return found | {
+        name: value
+        for name, value in told
+        if name.startswith("PIP_") or name.lower().endswith("_proxy")
+    }
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """How each part is made: two Debian trees, an archive for each image, and a store of models.
 
 A recipe gets an empty folder, and the folders of the parts that it needs. What it returns goes into
-the table: the program, the version that the program itself tells, and where it comes from.
+the table: the program, the version that the program itself tells, where it comes from, and what
+kind of thing it is where that is not simply the real one.
 """
 
 import os
@@ -20,10 +21,10 @@ ROOT = HERE.parents[2]
 SID = "Debian sid"
 
 
-def trixie(out: Path, suite: str = "trixie") -> dict:
+def trixie(out: Path) -> dict:
     """The tree under the Python programs: Debian 13 has Python 3.13."""
     root = out / "root"
-    debian.tree(suite, root, "python3", "python3-venv", "ca-certificates")
+    debian.tree("trixie", root, "python3", "python3-venv", "ca-certificates")
     # Layers carry no times, by which Python would tell whether a compiled file is still good.
     compiled(root, "/usr/lib/python3", "/usr/lib/python3.13")
     mkimage.layer(root, out / "layer.tar")
@@ -178,23 +179,18 @@ def open_webui(out: Path, name: str, trixie: Path) -> dict:
     inside([base, root], "python3", "-m", "venv", "/opt/open-webui", **machine)
     python = "/opt/open-webui/bin/python3"
     pip = [python, "-m", "pip"]
-    install = [
-        "install",
-        "--quiet",
-        "--no-cache-dir",
-        "--no-compile",
-        "--no-deps",
-        "--require-hashes",
-    ]
+    install = ["install", "--quiet", "--no-cache-dir", "--no-compile"]
+    install += ["--no-deps", "--require-hashes"]
     # The wheel names no Python that Debian 13 has, but runs there.
     install += ["--ignore-requires-python", "-r", "/opt/open-webui/requirements.lock"]
     inside([base, root], *pip, *install, **machine)
     inside([base, root], *pip, "uninstall", "--quiet", "--yes", "pip", **machine)
+    (home / "requirements.lock").unlink()
     packages = home / "lib/python3.13/site-packages"
     # Half of what is left would be for browsers that debug the page or run Python.
     browser = [packages / "open_webui/frontend/pyodide", packages / "open_webui/frontend/wasm"]
     for each in [*packages.glob("**/tests"), *browser]:
-        shutil.rmtree(each)
+        shutil.rmtree(each, ignore_errors=True)  # one may be within another
     for each in packages.glob("open_webui/frontend/_app/**/*.map"):
         each.unlink()
     how = ["-q", "-j", "2", "--invalidation-mode", "unchecked-hash"]
@@ -202,25 +198,23 @@ def open_webui(out: Path, name: str, trixie: Path) -> dict:
     backend = root / "app/backend"
     (backend / "data").mkdir(parents=True)
     shutil.copy2(HERE / "open-webui/start.sh", backend)
-    image(
-        out,
-        name,
-        root,
-        trixie,
-        Cmd=["bash", "start.sh"],
-        WorkingDir="/app/backend",
-        env={
-            "PATH": "/opt/open-webui/bin:" + mkimage.PATH,
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "USE_SLIM_DOCKER": "true",
-        },
-    )
-    found = "import importlib.metadata as m; print(m.version('open-webui'))"
+    env = {
+        "PATH": "/opt/open-webui/bin:" + mkimage.PATH,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "USE_SLIM_DOCKER": "true",
+    }
+    start = {"Cmd": ["bash", "start.sh"], "WorkingDir": "/app/backend"}
+    image(out, name, root, trixie, env=env, **start)
+    # As `open-webui serve`, which start.sh runs, and the manifest set them.
+    needed = {"DATA_DIR": "/tmp", "WEBUI_SECRET_KEY": "-", "FROM_INIT_PY": "true"}
+    program = "/opt/open-webui/bin/open-webui"
+    told = inside([base, root], program, "main", "--version", environment=needed)
     return {
         "program": "open-webui",
-        "version": inside([base, root], python, "-c", found).strip(),
-        "source": "PyPI; start.sh is a stand-in",
+        "version": version(told.splitlines()[-1]),
+        "source": "PyPI",
+        "kind": "real, but for start.sh",
     }
 
 
@@ -241,6 +235,7 @@ def autoscaler(out: Path, name: str, trixie: Path) -> dict:
         "program": "autoscaler",
         "version": version(told),
         "source": "this repository's Dockerfile",
+        "kind": "real",
     }
 
 
@@ -273,7 +268,7 @@ def models(out: Path, ollama_program: Path, size: str) -> dict:
             server.terminate()
     shutil.rmtree(work)
     run("chmod", "-R", "a+rX", out / "models")
-    return {"program": name, "version": size, "source": "random weights, made here"}
+    return {"program": name, "version": size, "source": "model.py", "kind": "random weights"}
 
 
 def _listens(address: str) -> None:
