@@ -66,6 +66,17 @@ class Existing:
             raise MachineError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
         return done.stdout
 
+    def follow(self, *args) -> subprocess.Popen:
+        """Start a kubectl that goes on printing, such as `get -w`; whoever asked ends it."""
+        return subprocess.Popen(
+            [self._kubectl, *map(str, args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self._environment,
+        )
+
     def get(self, *args) -> dict:
         """Return what `kubectl get` prints as JSON."""
         return json.loads(self.kubectl("get", *args, "-o", "json"))
