@@ -73,7 +73,10 @@ def quick_overlay(folder: Path) -> Path:
 
 
 def make_volumes(machine, models: Path) -> None:
-    """Make what a provisioner of volumes would: folders of the node, the models already in theirs."""
+    """Make what a provisioner of volumes would: folders of the node, the models already in theirs.
+
+    The models' folder is what storage for many nodes is elsewhere: a second node has it, too.
+    """
     for name, size in VOLUMES.items():
         folder = machine.state / "volumes" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,7 @@ def make_volumes(machine, models: Path) -> None:
                                     {
                                         "key": "kubernetes.io/hostname",
                                         "operator": "In",
-                                        "values": ["node1"],
+                                        "values": ["node1"] + ["node2"] * (name == "ollama-models"),
                                     }
                                 ]
                             }

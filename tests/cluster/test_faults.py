@@ -7,20 +7,26 @@ The same people chat all the time, so that each fault meets streams. A number th
 import base64
 import csv
 import json
+import sys
 import threading
 import time
 import zlib
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
 
 from tests.cluster.kube.machine import MachineError
 from tests.cluster.stack import OLLAMA, eventually
-from tests.cluster.traffic import MODEL, NAMESPACE
+from tests.cluster.run import images
+from tests.cluster.traffic import MODEL, NAMESPACE, SCRIPT, Told
 
 PEOPLE = 3
+AWAY_S = 60
 WANTED = 4  # for so many people: ceil(3 / 0.8)
 WORDS = 80
+FORM = 'jsonpath={.metadata.generation} {.spec.replicas}{"\\n"}'
+WATCH = ("-n", NAMESPACE, "get", "deployment", "ollama", "--watch", "-o", FORM)
 AUTOSCALER = "app.kubernetes.io/name=autoscaler"
 GATEWAY = "app.kubernetes.io/name=gateway"
 PROMETHEUS = "app.kubernetes.io/name=prometheus"
@@ -47,14 +53,10 @@ class Watch:
         eventually("the Deployment is seen", lambda: self._seen)
 
     def _look(self) -> None:
-        form = 'jsonpath={.metadata.generation} {.spec.replicas}{"\\n"}'
         while not self._over.is_set():
-            self._process = self._cluster.follow(
-                "-n", NAMESPACE, "get", "deployment", "ollama", "--watch", "-o", form
-            )
-            for line in self._process.stdout:
-                self._seen.append((time.time(), *map(int, line.split())))
-            self._process.wait()
+            with self._cluster.follow(*WATCH) as self._process:
+                for line in self._process.stdout:
+                    self._seen.append((time.time(), *map(int, line.split())))
             self._over.wait(0.3)
 
     def stop(self) -> None:
@@ -198,6 +200,27 @@ def remembered(stack) -> dict:
     annotations = stack.get("lease", "autoscaler")["metadata"]["annotations"]
     text = zlib.decompress(base64.b64decode(annotations["ollama-autoscaler/state"]))
     return json.loads(text)["targets"]["llm/ollama"]["state"]
+
+
+class Crowd:
+    """People on the node itself, who need neither a pod nor an API server to come."""
+
+    def __init__(self, machine, gateway, *, people, requests) -> None:
+        """Let so many people ask the gateway's address so often each."""
+        url = f"http://{gateway}:8080"
+        self._command = [sys.executable, SCRIPT, url, MODEL, people, WORDS, requests]
+        self._machine, self._told = machine, []
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        lines = self._machine.inside(1, *map(str, self._command)).splitlines()
+        self._told = [Told(**json.loads(line)) for line in lines]
+
+    def told(self) -> list:
+        """Wait for all to have been served, and return what they tell."""
+        self._thread.join()
+        return self._told
 
 
 # --- pods
@@ -367,32 +390,30 @@ def test_a_daemon_whose_pod_is_removed_goes_on_from_what_it_knew(
 
 def test_without_the_api_server_streams_go_on(machine, stack, traffic, calm, watch, figures):
     """While the API server is away for a minute nobody is cut, and the daemon lives and then acts."""
-    (daemon,), (gateway,) = stack.pods(AUTOSCALER), stack.pods(GATEWAY)
+    (daemon,) = stack.pods(AUTOSCALER)
     address = daemon["status"]["podIP"]
+    (gateway,) = (pod["status"]["podIP"] for pod in stack.pods(GATEWAY))
     before, began = restarts(stack, STACK), time.time()
     machine.stop_program("kube-apiserver")
     try:
         with pytest.raises(MachineError):
             stack.replicas()
-        time.sleep(max(0.0, began + 60 - time.time()))
-        answers = machine.inside(1, "curl", "-s", "-m", "5", f"http://{address}:8080/healthz")
+        time.sleep(max(0.0, began + AWAY_S - time.time()))
+        answer = machine.inside(1, "curl", "-s", "-m", "5", f"http://{address}:8080/healthz")
+        crowd = Crowd(machine, gateway, people=2, requests=5)
     finally:
         machine.start_programs()
     back = time.time()
     figures["away for"] = seconds(back - began)
-    figures["daemon meanwhile"] = answers.strip()
-    crowd = traffic.start(2, words=WORDS)
-    try:
-        eventually("more are asked for", lambda: stack.replicas()[0] > WANTED, timeout_s=60)
-        figures["asks for more after"] = seconds(time.time() - back)
-    finally:
-        traffic.stop(crowd)
-    told = traffic.told(calm, since=began)
+    figures["daemon meanwhile"] = answer.strip()
+    eventually("more are asked for", lambda: stack.replicas()[0] > WANTED, timeout_s=60)
+    figures["asks for more after"] = seconds(time.time() - back)
+    told = crowd.told() + traffic.told(calm, since=began)
     figures["restarts"] = restarts(stack, STACK) - before
     figures["replicas"] = watch.numbers(began)
     figures.of_streams(told)
     assert not broken(told)
-    assert answers.strip() == "ok"
+    assert answer.strip() == "ok"
     assert not figures["restarts"]
     assert min(watch.numbers(began)) == WANTED
     assert watch.unseen(began) == 0
@@ -462,10 +483,10 @@ def test_a_node_that_is_switched_off_and_on_keeps_everything(
     )
     figures["all pods ready after"] = seconds(time.time() - began)
     figures["sees every metric after"] = seconds(sees_again(stack, began))
+    asked, now = time.time(), stack.replicas()[0]
     crowd = traffic.start(2, words=WORDS)
     try:
-        asked = time.time()
-        eventually("more are asked for", lambda: stack.replicas()[0] > WANTED, timeout_s=90)
+        eventually("more are asked for", lambda: stack.replicas()[0] > now, timeout_s=90)
         figures["asks for more after"] = seconds(time.time() - asked)
         (by_password, by_token) = in_the_chat_page(stack, READ_THE_CHAT, KNOWN=chat)
     finally:
@@ -477,3 +498,67 @@ def test_a_node_that_is_switched_off_and_on_keeps_everything(
     assert models(stack) == known
     assert min(watch.numbers(began)) == WANTED
     assert watch.unseen(began) == 0
+
+
+@pytest.fixture
+def second_node(machine, stack):
+    """A second node, which shares the models' folder with the first, and is forgotten at the end."""
+    node = machine.add_node(mortal=False)
+    machine.load_image(images() / "ollama.tar", 2)
+    yield node
+    with suppress(KeyError):
+        machine.kill_node(2)
+    stack.cluster.kubectl("delete", "node", node, "--wait=false")
+    for pod in stack.pods():
+        if pod["spec"].get("nodeName") == node:
+            end(stack, pod["metadata"]["name"])
+
+
+def on(node, pods) -> set[str]:
+    """Return the names of those pods that are on a node."""
+    return {pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == node}
+
+
+def test_a_node_that_dies_takes_its_own_streams_and_no_other(
+    machine, stack, traffic, calm, watch, second_node, figures
+):
+    """The other node's streams go on, nothing shrinks, and what is asked for comes on the other node."""
+    for name in sorted(on("node1", stack.pods()))[: WANTED // 2]:
+        stack.kubectl("delete", "pod", name, "--wait=false")
+    there = eventually(
+        "the replicas are on both nodes, and those of the second one are busy",
+        lambda: (
+            len(found := on(second_node, stack.pods())) == WANTED // 2
+            and all(serving(stack).get(name) for name in found)
+            and found
+        ),
+        timeout_s=120,
+    )
+    lost, died = sum(serving(stack)[name] for name in there), time.time()
+    machine.kill_node(2)
+    eventually("it is known to be dead", lambda: not there & set(serving(stack)), timeout_s=90)
+    figures["replicas not ready after"] = seconds(time.time() - died)
+    eventually(
+        "the streams of the dead node end",
+        lambda: broken(traffic.told(calm, since=died)),
+        timeout_s=60,
+    )
+    asked = time.time()
+    crowd = traffic.start(2, words=WORDS)
+    try:
+        stack_has = lambda: len(on("node1", stack.pods()) & set(serving(stack)))  # noqa: E731
+        eventually(
+            "more replicas on the first node", lambda: stack_has() > WANTED // 2, timeout_s=90
+        )
+        figures["another one ready after"] = seconds(time.time() - asked)
+    finally:
+        traffic.stop(crowd)
+    told = traffic.told(calm, since=died)
+    figures["streams of the dead node end after"] = seconds(
+        max(one.end for one in broken(told)) - died
+    )
+    figures["replicas"] = watch.numbers(died)
+    figures.of_streams(told)
+    assert len(broken(told)) <= lost
+    assert all(one.at < died for one in broken(told))
+    assert min(watch.numbers(died)) == WANTED
