@@ -61,9 +61,7 @@ POLICY = {
 }
 
 
-def deployment(
-    name, *, replicas=None, image=IMAGE, command=("sleep", "infinity"), **changed
-) -> dict:
+def deployment(name, *, replicas=None, image=IMAGE, command=("sleep", "infinity"), **changed) -> dict:
     """Write a Deployment of pods that do nothing."""
     container = {
         "name": "idle",
@@ -120,11 +118,7 @@ def adapted(folder: Path, policy: dict) -> Path:
     )
     (overlay / "daemon" / "autoscaler.yaml").write_text(json.dumps(policy, indent=2))
     _change(overlay / "daemon" / "namespace.yaml", {"name: ollama-autoscaler": f"name: {DAEMON}"})
-    _change(
-        overlay / "daemon" / "networkpolicy.yaml",
-        {"metadata.name: monitoring": "metadata.name: llm"},
-        2,
-    )  # 7
+    _change(overlay / "daemon" / "networkpolicy.yaml", {"metadata.name: monitoring": "metadata.name: llm"}, 2)  # 7
     _change(
         overlay / "rights" / "kustomization.yaml",
         {
@@ -132,8 +126,10 @@ def adapted(folder: Path, policy: dict) -> Path:
             "value: ollama-autoscaler": f"value: {DAEMON}",
             "  # - target: {kind: Role": "  - target: {kind: Role",
             "  #   patch: |": "    patch: |",
-            "  #     - {op: replace, path: /rules/0/resourceNames, value: [your-deployment]}": f"      - {{op: replace, path: /rules/0/resourceNames, value: [{names}]}}",
-            "  #     - {op: replace, path: /rules/1/resourceNames, value: [your-deployment]}": f"      - {{op: replace, path: /rules/1/resourceNames, value: [{names}]}}",
+            "  #     - {op: replace, path: /rules/0/resourceNames, value: [your-deployment]}":
+            f"      - {{op: replace, path: /rules/0/resourceNames, value: [{names}]}}",
+            "  #     - {op: replace, path: /rules/1/resourceNames, value: [your-deployment]}":
+            f"      - {{op: replace, path: /rules/1/resourceNames, value: [{names}]}}",
         },
     )
     return overlay
@@ -142,9 +138,7 @@ def adapted(folder: Path, policy: dict) -> Path:
 def _change(file: Path, changes: dict[str, str], times=1) -> None:
     text = file.read_text()
     for shipped, ours in changes.items():
-        assert text.count(shipped) == times, (
-            f"{shipped!r} stands {text.count(shipped)} times in {file}"
-        )
+        assert text.count(shipped) == times, f"{shipped!r} stands {text.count(shipped)} times in {file}"
         text = text.replace(shipped, ours)
     file.write_text(text)
 
@@ -223,9 +217,7 @@ class Operated:
         """Remove everything of it."""
         gone = ["--ignore-not-found", "--wait=true", "--timeout=90s"]
         self.cluster.kubectl("delete", "namespace", DAEMON, TARGETS, *gone, timeout=100)
-        self.cluster.kubectl(
-            "-n", "llm", "delete", "networkpolicy", LET_IN["metadata"]["name"], *gone
-        )
+        self.cluster.kubectl("-n", "llm", "delete", "networkpolicy", LET_IN["metadata"]["name"], *gone)
 
     def close(self) -> None:
         """Read the log no longer."""
@@ -261,16 +253,12 @@ class Operated:
 
     def event(self, name, reason) -> str:
         """Wait for an event at a Deployment, and return what it says."""
-        return eventually(
-            f"an event {reason} at {name}", lambda: self.events(name)[reason], timeout_s=20
-        )
+        return eventually(f"an event {reason} at {name}", lambda: self.events(name)[reason], timeout_s=20)
 
     def check(self) -> tuple[int, str]:
         """Run `autoscaler check` beside a daemon; returns its exit code and what it prints."""
         script = "autoscaler check 2>&1; echo exit $?"
-        text = self.cluster.kubectl(
-            "-n", DAEMON, "exec", "deploy/autoscaler", "--", "sh", "-c", script
-        )
+        text = self.cluster.kubectl("-n", DAEMON, "exec", "deploy/autoscaler", "--", "sh", "-c", script)
         said, _, code = text.rpartition("exit ")
         return int(code), said
 
@@ -334,9 +322,7 @@ class Operated:
                     self._told.notify_all()
             process.communicate()
             time.sleep(0.5)
-            if not self.cluster.kubectl(
-                "-n", DAEMON, "get", "pod", pod, "-o", "name", "--ignore-not-found", check=False
-            ):
+            if not self.cluster.kubectl("-n", DAEMON, "get", "pod", pod, "-o", "name", "--ignore-not-found", check=False):
                 return
 
 

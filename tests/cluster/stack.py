@@ -77,7 +77,10 @@ def quick_overlay(folder: Path, base: Path = OVERLAY) -> Path:
 
 
 def make_volumes(machine, models: Path) -> None:
-    """Make what a provisioner would: folders of the node, the models already in theirs."""
+    """Make what a provisioner would: folders of the node, the models already in theirs.
+
+    The models' folder is what storage for many nodes is elsewhere: a second node has it, too.
+    """
     for name, size in VOLUMES.items():
         folder = machine.state / "volumes" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +105,7 @@ def make_volumes(machine, models: Path) -> None:
                                     {
                                         "key": "kubernetes.io/hostname",
                                         "operator": "In",
-                                        "values": ["node1"],
+                                        "values": ["node1"] + ["node2"] * (name == "ollama-models"),
                                     }
                                 ]
                             }

@@ -74,9 +74,7 @@ def give_seats(cluster, number):
     """Let the first node have so many seats, as if it had so many GPUs."""
     node = cluster.get("nodes")["items"][0]["metadata"]["name"]
     patch = {"status": {"capacity": {SEAT: None if number is None else str(number)}}}
-    cluster.kubectl(
-        "patch", "node", node, "--subresource=status", "--type=merge", "-p", json.dumps(patch)
-    )
+    cluster.kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
 
 
 SEATED = {"requests": {"cpu": "1m", "memory": "4Mi", SEAT: "1"}, "limits": {SEAT: "1"}}
@@ -108,10 +106,7 @@ HPA = {
         "metrics": [
             {
                 "type": "Resource",
-                "resource": {
-                    "name": "cpu",
-                    "target": {"type": "Utilization", "averageUtilization": 50},
-                },
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
             }
         ],
     },
@@ -122,11 +117,7 @@ MAY_LOOK = (
         "kind": "Role",
         "metadata": {"name": "look-for-scalers"},
         "rules": [
-            {
-                "apiGroups": ["autoscaling"],
-                "resources": ["horizontalpodautoscalers"],
-                "verbs": ["list"],
-            },
+            {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
             {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list"]},
         ],
     },
@@ -134,11 +125,7 @@ MAY_LOOK = (
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": {"name": "look-for-scalers"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "Role",
-            "name": "look-for-scalers",
-        },
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "look-for-scalers"},
         "subjects": [{"kind": "ServiceAccount", "name": "autoscaler", "namespace": DAEMON}],
     },
 )
@@ -256,9 +243,7 @@ def given_back(operated, name, wanted, left, figures, since=0.0):
     """Let replicas be asked for in vain and given back; returns the line that did."""
     asked = operated.line(name, since, outcome="scaled", to=wanted)
     back = operated.line(name, asked["at"], reason="GivenBack", outcome="scaled", to=left)
-    figures["given back after"] = (
-        f"{seconds(back['at'] - asked['at'])} (pending_limit {PENDING_LIMIT} s)"
-    )
+    figures["given back after"] = f"{seconds(back['at'] - asked['at'])} (pending_limit {PENDING_LIMIT} s)"
     # Each is given back at its own time, so it may take two cycles.
     moves = operated.moves(name, asked["at"])
     assert moves[0][0] == wanted
@@ -273,11 +258,7 @@ def test_replicas_without_room(operated, figures):
     """Replicas that no node has room for are given back, asked for again later, and then get their room."""
     name = "without-room"
     back = given_back(operated, name, 3, 1, figures)
-    assert (
-        PENDING_LIMIT - 1
-        <= back["at"] - operated.lines(name, outcome="scaled")[0]["at"]
-        <= PENDING_LIMIT + CYCLE
-    )
+    assert PENDING_LIMIT - 1 <= back["at"] - operated.lines(name, outcome="scaled")[0]["at"] <= PENDING_LIMIT + CYCLE
     assert back["unschedulable"]
     waiting = operated.line(name, back["at"], reason="PodsPending")
     assert "more than 1 could not be started, asked for again at" in waiting["sentence"]
@@ -402,14 +383,10 @@ def change_policy(operated, **changed):
     name = operated.daemons()[0]["spec"]["volumes"][0]["configMap"]["name"]
     operated.policy["targets"][0] |= changed
     patch = {"data": {"autoscaler.yaml": json.dumps(operated.policy, indent=2)}}
-    operated.cluster.kubectl(
-        "-n", DAEMON, "patch", "configmap", name, "--type=merge", "-p", json.dumps(patch)
-    )
+    operated.cluster.kubectl("-n", DAEMON, "patch", "configmap", name, "--type=merge", "-p", json.dumps(patch))
     for pod in operated.daemons():
         note = f"looked-at={time.time()}"
-        operated.cluster.kubectl(
-            "-n", DAEMON, "annotate", "pod", pod["metadata"]["name"], note, "--overwrite"
-        )
+        operated.cluster.kubectl("-n", DAEMON, "annotate", "pod", pod["metadata"]["name"], note, "--overwrite")
 
 
 def reloaded(operated, pod, since, event):
@@ -436,9 +413,7 @@ def test_check_beside_the_daemon(operated, stories, figures):
 def leader(operated):
     """Return the pod that leads."""
     holder = operated.cluster.get("-n", DAEMON, "lease", "autoscaler")["spec"]["holderIdentity"]
-    (found,) = (
-        pod for pod in operated.daemons() if pod["metadata"]["name"] == holder.rpartition("_")[0]
-    )
+    (found,) = (pod for pod in operated.daemons() if pod["metadata"]["name"] == holder.rpartition("_")[0])
     return found["metadata"]
 
 
@@ -455,9 +430,7 @@ def test_the_leader_is_killed(operated, figures):
         signal_daemon(operated, old, "KILL")
         figures["dies by"] = "SIGKILL"
     else:
-        operated.cluster.kubectl(
-            "-n", DAEMON, "delete", "pod", old["name"], "--force", "--grace-period=0"
-        )
+        operated.cluster.kubectl("-n", DAEMON, "delete", "pod", old["name"], "--force", "--grace-period=0")
         figures["dies by"] = "delete --force"
     leads = operated.line(None, killed, event="leads")
     figures["the other leads after"] = f"{seconds(leads['at'] - killed)} (duration {LEADERSHIP} s)"
@@ -466,9 +439,7 @@ def test_the_leader_is_killed(operated, figures):
     held = operated.line("remembered", leads["at"])
     assert held["reason"] == "Conflict"
     back = operated.line("remembered", leads["at"], outcome="scaled")
-    figures["takes over"] = (
-        f"{seconds(back['at'] - seen['at'])} after the scaling by hand (conflict_hold 30 s)"
-    )
+    figures["takes over"] = f"{seconds(back['at'] - seen['at'])} after the scaling by hand (conflict_hold 30 s)"
     assert 29.9 <= back["at"] - seen["at"] <= 30 + CYCLE
     operated.wait_daemons()
 
@@ -488,9 +459,7 @@ def test_a_leader_that_was_halted(operated, machine, figures):
     lost = operated.line(None, woken, event="lost the leadership", pod=old["name"])
     figures["the old one knows after"] = seconds(lost["at"] - woken)
     operated.line("pulse", woken, outcome="scaled", timeout_s=20)
-    assert not [
-        line for line in operated.lines(None, woken, outcome="scaled") if line["pod"] == old["name"]
-    ]
+    assert not [line for line in operated.lines(None, woken, outcome="scaled") if line["pod"] == old["name"]]
     assert LEADERSHIP - 5 <= leads["at"] - halted <= LEADERSHIP + CYCLE
 
 
@@ -561,7 +530,4 @@ def test_nothing_was_told_wrongly(operated, figures):
     ]
     figures["cycles"] = len(operated.lines(event="cycle"))
     assert not errors, errors[:3]
-    eventually(
-        "all targets are seen",
-        lambda: len({line.get("target") for line in operated.lines(event="cycle")}) == 12,
-    )
+    eventually("all targets are seen", lambda: len({line.get("target") for line in operated.lines(event="cycle")}) == 12)

@@ -77,9 +77,10 @@ class Existing:
         return done.stdout
 
     def follow(self, *args) -> subprocess.Popen:
-        """Start kubectl and let it go on: its lines are read as they come."""
+        """Start a kubectl that goes on printing, such as `get -w`; whoever asked ends it."""
         return subprocess.Popen(
             [self._kubectl, *map(str, args)],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -212,6 +213,8 @@ class Machine(Existing):
 
     def kill_node(self, number) -> None:
         """End a node as if its power had failed."""
+        if number == 2:  # whose last words would still end its connections
+            self.inside(1, "ip", "link", "delete", "node2")
         self._end(self._inits()[number])
 
     def load_image(self, archive, number=1) -> None:
@@ -250,6 +253,7 @@ class Machine(Existing):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        parent.returncode = 0  # nobody waits for its end, of which Python would complain
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
         for _ in range(100):
             found = children.read_text().split() if children.exists() else []
