@@ -1,7 +1,8 @@
 """The daemon alone, set up as its operator would, and Deployments for it to scale.
 
-The overlay autoscaler-only is copied and changed at its numbered places. Each Deployment has one metric,
-a constant that the stack's Prometheus is asked for, so that what moves, moves by what the operator does.
+The overlay autoscaler-only is copied and changed at its numbered places. Each Deployment has one
+metric, a constant that the stack's Prometheus is asked for, so that what moves, moves by what the
+operator does.
 """
 
 import json
@@ -61,7 +62,9 @@ POLICY = {
 }
 
 
-def deployment(name, *, replicas=None, image=IMAGE, command=("sleep", "infinity"), **changed) -> dict:
+def deployment(
+    name, *, replicas=None, image=IMAGE, command=("sleep", "infinity"), **changed
+) -> dict:
     """Write a Deployment of pods that do nothing."""
     container = {
         "name": "idle",
@@ -99,7 +102,6 @@ def adapted(folder: Path, policy: dict) -> Path:
     for name in ("deploy", "config"):
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     overlay = folder / "deploy" / "overlays" / "autoscaler-only"
-    names = ", ".join(one["deployment"] for one in policy["targets"])
     _change(
         overlay / "daemon" / "kustomization.yaml",
         {
@@ -118,27 +120,32 @@ def adapted(folder: Path, policy: dict) -> Path:
     )
     (overlay / "daemon" / "autoscaler.yaml").write_text(json.dumps(policy, indent=2))
     _change(overlay / "daemon" / "namespace.yaml", {"name: ollama-autoscaler": f"name: {DAEMON}"})
-    _change(overlay / "daemon" / "networkpolicy.yaml", {"metadata.name: monitoring": "metadata.name: llm"}, 2)  # 7
     _change(
-        overlay / "rights" / "kustomization.yaml",
+        overlay / "daemon" / "networkpolicy.yaml",
+        {"metadata.name: monitoring": "metadata.name: llm"},  # 7
+        times=2,
+    )
+    rights = overlay / "rights" / "kustomization.yaml"
+    _change(
+        rights,
         {
             "namespace: llm": f"namespace: {TARGETS}",
             "value: ollama-autoscaler": f"value: {DAEMON}",
             "  # - target: {kind: Role": "  - target: {kind: Role",
             "  #   patch: |": "    patch: |",
-            "  #     - {op: replace, path: /rules/0/resourceNames, value: [your-deployment]}":
-            f"      - {{op: replace, path: /rules/0/resourceNames, value: [{names}]}}",
-            "  #     - {op: replace, path: /rules/1/resourceNames, value: [your-deployment]}":
-            f"      - {{op: replace, path: /rules/1/resourceNames, value: [{names}]}}",
         },
     )
+    names = ", ".join(one["deployment"] for one in policy["targets"])
+    _change(rights, {"  #     - {op": "      - {op", "[your-deployment]": f"[{names}]"}, times=2)
     return overlay
 
 
 def _change(file: Path, changes: dict[str, str], times=1) -> None:
     text = file.read_text()
     for shipped, ours in changes.items():
-        assert text.count(shipped) == times, f"{shipped!r} stands {text.count(shipped)} times in {file}"
+        assert text.count(shipped) == times, (
+            f"{shipped!r} stands {text.count(shipped)} times in {file}"
+        )
         text = text.replace(shipped, ours)
     file.write_text(text)
 
@@ -172,6 +179,9 @@ class Operated:
         self.cluster = cluster
         self.folder = folder
         self.policy = json.loads(json.dumps(POLICY))
+        self.began = time.time()
+        self.policy_is_good = threading.Lock()
+        """Held while the daemons' file is one that is refused."""
         self._told = threading.Condition()
         self._lines: list[dict] = []
         self._followed: dict[str, threading.Thread] = {}
@@ -213,18 +223,21 @@ class Operated:
         pods = self.cluster.get("-n", DAEMON, "pods", "-l", PODS)["items"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
-    def remove(self) -> None:
-        """Remove everything of it."""
-        gone = ["--ignore-not-found", "--wait=true", "--timeout=90s"]
+    def remove(self, *, wait=True) -> None:
+        """Remove everything of it, and wait for the end of that."""
+        gone = ["--ignore-not-found", f"--wait={str(wait).lower()}", "--timeout=90s"]
         self.cluster.kubectl("delete", "namespace", DAEMON, TARGETS, *gone, timeout=100)
-        self.cluster.kubectl("-n", "llm", "delete", "networkpolicy", LET_IN["metadata"]["name"], *gone)
+        self.cluster.kubectl(
+            "-n", "llm", "delete", "networkpolicy", LET_IN["metadata"]["name"], *gone
+        )
 
     def close(self) -> None:
         """Read the log no longer."""
         self._over.set()
         for process in self._following:
             process.kill()
-            process.communicate()
+        for thread in self._followed.values():
+            thread.join(10)
 
     # --- touching
 
@@ -253,12 +266,17 @@ class Operated:
 
     def event(self, name, reason) -> str:
         """Wait for an event at a Deployment, and return what it says."""
-        return eventually(f"an event {reason} at {name}", lambda: self.events(name)[reason], timeout_s=20)
+        return eventually(
+            f"an event {reason} at {name}", lambda: self.events(name)[reason], timeout_s=20
+        )
 
     def check(self) -> tuple[int, str]:
         """Run `autoscaler check` beside a daemon; returns its exit code and what it prints."""
         script = "autoscaler check 2>&1; echo exit $?"
-        text = self.cluster.kubectl("-n", DAEMON, "exec", "deploy/autoscaler", "--", "sh", "-c", script)
+        with self.policy_is_good:
+            text = self.cluster.kubectl(
+                "-n", DAEMON, "exec", "deploy/autoscaler", "--", "sh", "-c", script
+            )
         said, _, code = text.rpartition("exit ")
         return int(code), said
 
@@ -307,23 +325,29 @@ class Operated:
         seen: set[str] = set()
         since = "1970-01-01T00:00:00Z"
         while not self._over.is_set():
-            process = self.cluster.follow("-n", DAEMON, "logs", "-f", pod, f"--since-time={since}")
-            self._following.append(process)
-            for text in process.stdout:
-                if text in seen or not text.startswith("{"):
-                    continue
-                seen.add(text)
-                line = json.loads(text)
-                since = line["time"][:19] + "Z"
-                # What a cycle tells at its end was so at its start.
-                at = seconds_of(line["time"]) - line.get("duration", 0)
-                with self._told:
-                    self._lines.append(line | {"pod": pod, "at": at})
-                    self._told.notify_all()
-            process.communicate()
+            args = ["-n", DAEMON, "logs", "-f", pod, f"--since-time={since}"]
+            with self.cluster.follow(*args) as process:
+                self._following.append(process)
+                for text in process.stdout:
+                    if text in seen or not text.startswith("{"):
+                        continue
+                    seen.add(text)
+                    since = json.loads(text)["time"][:19] + "Z"
+                    self._keep(pod, json.loads(text))
             time.sleep(0.5)
-            if not self.cluster.kubectl("-n", DAEMON, "get", "pod", pod, "-o", "name", "--ignore-not-found", check=False):
+            if not self._is_there(pod):
                 return
+
+    def _keep(self, pod, line) -> None:
+        # What a cycle tells at its end was so at its start.
+        at = seconds_of(line["time"]) - line.get("duration", 0)
+        with self._told:
+            self._lines.append(line | {"pod": pod, "at": at})
+            self._told.notify_all()
+
+    def _is_there(self, pod) -> bool:
+        args = ["get", "pod", pod, "-o", "name", "--ignore-not-found"]
+        return bool(self.cluster.kubectl("-n", DAEMON, *args, check=False))
 
 
 def seconds_of(text: str) -> float:
