@@ -263,6 +263,8 @@ class Pod:
     """No node has room for it; None where that is not known."""
     failing: bool | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
     """Its container does not come up (crash loop, image pull); None where that is not known."""
+    template: str | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """Which of the Deployment's pod templates it was made from; None where that is not known."""
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "must not be empty")

@@ -4,6 +4,8 @@ While own replicas are starting, nothing is added on their account: the recommen
 them, but for those that fail (`recommend.py`). This stage handles those that do not start at all.
 """
 
+from collections import Counter
+
 from autoscaler.decision.cycle import Cycle
 from autoscaler.decision.model import Pod, Recommendation, Step
 from autoscaler.decision.words import ALIVE, PodPhase, Reason, Stage
@@ -17,7 +19,7 @@ def runnable(cycle: Cycle) -> int | None:
     add a node for a pod that waits.
     """
     pods = cycle.observation.pods or ()
-    lost = sum(_lost(cycle, pod) for pod in pods)
+    lost = len(_lost_pods(cycle))
     if not lost:
         return None
     alive = sum(not pod.deleting and pod.phase in ALIVE for pod in pods)  # the lost among them
@@ -27,14 +29,15 @@ def runnable(cycle: Cycle) -> int | None:
 def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
     """Give back lost replicas; afterwards do not grow beyond what ran, for `pending_limit`."""
     able = runnable(cycle)
-    if able is not None and able < cycle.current and cycle.veto is None and number > able:
+    if able is not None and able < cycle.current and _may_give_back(cycle) and number > able:
         return (
             Step(
                 stage=Stage.PENDING,
                 from_=number,
                 to=able,
                 reason=Reason.GIVEN_BACK,
-                detail=f"{cycle.current - able} of {cycle.current} replicas could not be started",
+                detail=f"{cycle.current - able} of {cycle.current} replicas could not be started: "
+                f"{_why(cycle)}",
             ),
         )
     past = cycle.state.given_back
@@ -57,10 +60,38 @@ def give_back(cycle: Cycle, number: int) -> tuple[Step, ...]:
 def given_back(cycle: Cycle) -> Recommendation | None:
     """Return when replicas were last given back, and how many could run, while that counts."""
     able = runnable(cycle)
-    if able is not None and cycle.veto is None:
+    if able is not None and _may_give_back(cycle):
         return Recommendation(at=cycle.observation.now, replicas=able)
     past = cycle.state.given_back
     return None if past is None or _over(cycle, past) else past
+
+
+def _may_give_back(cycle: Cycle) -> bool:
+    """Tell whether it would be the lost ones that go.
+
+    In a rollout it would not: a Deployment that shrinks takes pods of the old template, which run,
+    along with those of the new one that do not come up.
+    """
+    alive = (p for p in cycle.observation.pods or () if p.phase in ALIVE and not p.deleting)
+    templates = {pod.template for pod in alive if pod.template is not None}
+    return cycle.veto is None and len(templates) <= 1
+
+
+def _lost_pods(cycle: Cycle) -> tuple[Pod, ...]:
+    return tuple(pod for pod in cycle.observation.pods or () if _lost(cycle, pod))
+
+
+def _why(cycle: Cycle) -> str:
+    """Tell what keeps those that are lost from running, and how many of them."""
+    kinds = Counter(
+        "failed to come up"
+        if pod.name in cycle.failing
+        else "found no node"
+        if pod.unschedulable
+        else "pending"
+        for pod in _lost_pods(cycle)
+    )
+    return ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
 
 
 def _lost(cycle: Cycle, pod: Pod) -> bool:

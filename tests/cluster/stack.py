@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 import urllib.parse
-from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -78,7 +77,10 @@ def quick_overlay(folder: Path, base: Path = OVERLAY) -> Path:
 
 
 def make_volumes(machine, models: Path) -> None:
-    """Make what a provisioner would: folders of the node, the models already in theirs."""
+    """Make what a provisioner would: folders of the node, the models already in theirs.
+
+    The models' folder is what storage for many nodes is elsewhere: a second node has it, too.
+    """
     for name, size in VOLUMES.items():
         folder = machine.state / "volumes" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ def make_volumes(machine, models: Path) -> None:
                                     {
                                         "key": "kubernetes.io/hostname",
                                         "operator": "In",
-                                        "values": ["node1"],
+                                        "values": ["node1"] + ["node2"] * (name == "ollama-models"),
                                     }
                                 ]
                             }
@@ -195,12 +197,6 @@ class Stack:
         pod = self.get("deployment", "autoscaler")["spec"]["template"]["spec"]
         name = next(v["configMap"]["name"] for v in pod["volumes"] if v["name"] == "config")
         return yaml.safe_load(self.get("configmap", name)["data"]["autoscaler.yaml"])
-
-    @contextmanager
-    def running(self, *args):
-        """Let a kubectl run in the background for a while."""
-        with self.cluster.background("-n", NAMESPACE, *args) as process:
-            yield process
 
     def events(self) -> list[dict]:
         """Return the events about the Deployment."""

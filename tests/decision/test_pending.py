@@ -66,6 +66,28 @@ def test_a_surge_pod_that_does_not_fit_takes_no_serving_replica_away():
         assert story.cycle(now, queue=3.2, pods=pods).decision.to == 4
 
 
+def test_a_rollout_that_does_not_come_up_takes_no_serving_replica_away():
+    """A Deployment that shrinks takes old pods as well as new ones, so nothing is given back."""
+    story = Story(policy(), current=4)
+    old = tuple(replace(pod, template="old") for pod in running("a", "b", "c"))
+    new = tuple(replace(pod, template="new") for pod in pending("n", born=0))
+    for now in (300, 305, 310):
+        assert story.cycle(now, queue=3.2, ready=3, pods=(*old, *new)).decision.to == 4
+    held = story.cycle(315, queue=8, ready=3, pods=(*old, *new)).decision
+    assert (held.to, held.reason) == (4, Reason.PODS_PENDING)
+    undone = tuple(replace(pod, template="old") for pod in running("a", "b", "c", "d"))
+    assert story.cycle(320, queue=8, pods=undone).decision.to == 10
+
+
+def test_what_a_finished_rollout_has_left_behind_does_not_count():
+    """Old pods that end no longer are no rollout: the lost ones of the new template are given back."""
+    story = Story(policy(), current=3)
+    old = Pod(name="a", template="old", deleting=True)
+    new = (*running("b"), *pending("c", "d", born=0))
+    pods = (old, *(replace(pod, template="new") for pod in new))
+    assert story.cycle(300, queue=2.4, ready=1, pods=pods).decision.to == 1
+
+
 def test_a_list_of_pods_that_lags_behind_gives_nothing_back_twice():
     """The pod that was given back is still listed one cycle later."""
     story = Story(policy(), current=3)

@@ -157,6 +157,7 @@ def pods(draw: st.DrawFn, now_s: int) -> Pod:
         in_flight=draw(st.none() | st.integers(0, 3)),
         unschedulable=draw(st.none() | st.booleans()),
         failing=draw(st.none() | st.booleans()),
+        template=draw(st.sampled_from([None, "old", "new"])),
     )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -241,6 +242,31 @@ async def test_dead_replica_costs_no_further_request(tmp_path):
         stack.containers[dead].kill()
         await stack.containers[dead].exit_code()
         assert await asyncio.gather(*(stack.chat(1) for _ in range(6))) == [200] * 6
+
+
+def timers(address):
+    """Return the kernel's timers of the connections to an address, and seconds until they ring."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    there = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+    found = [row[5].split(":") for row in rows if row[2].startswith(f"{there}:") and row[3] == "01"]
+    return [(int(kind), int(left, 16) / 100) for kind, left in found]
+
+
+async def test_a_replica_whose_node_is_gone_is_found_out(tmp_path):
+    """While a replica says nothing, its kernel is asked every ten seconds whether it is there."""
+    async with rig(tmp_path, replicas=1) as stack:
+        asked = asyncio.create_task(stack.chat(10 * ANSWER))
+        await stack.slots(lambda slots: slots.running == 1)
+        asking = 2  # the kernel's number for it
+
+        def soonest():
+            return [left for kind, left in timers(stack.addresses[0]) if kind == asking]
+
+        await until(soonest)
+        assert max(soonest()) <= 10
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
 
 
 TASK = {"X-OpenWebUI-Task": "title_generation"}

@@ -155,6 +155,7 @@ def _pod(answer: Object) -> Pod:
         created=time(metadata, "creationTimestamp"),
         unschedulable=conditions.get("PodScheduled") == "False",
         failing=not _FAILING.isdisjoint(_waits(status)),
+        template=texts(metadata, "labels").get(_HASH_LABEL),
     )
 
 

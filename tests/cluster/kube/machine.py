@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -77,15 +76,16 @@ class Existing:
             raise MachineError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
         return done.stdout
 
-    @contextmanager
-    def background(self, *args):
-        """Let a kubectl run in the background, and end it."""
-        command = [self._kubectl, *map(str, args)]
-        with subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL) as process:
-            try:
-                yield process
-            finally:
-                process.terminate()
+    def follow(self, *args) -> subprocess.Popen:
+        """Start a kubectl that goes on printing, such as `get -w`; whoever asked ends it."""
+        return subprocess.Popen(
+            [self._kubectl, *map(str, args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self._environment,
+        )
 
     def get(self, *args) -> dict:
         """Return what `kubectl get` prints as JSON."""
@@ -213,6 +213,8 @@ class Machine(Existing):
 
     def kill_node(self, number) -> None:
         """End a node as if its power had failed."""
+        if number == 2:  # whose last words would still end its connections
+            self.inside(1, "ip", "link", "delete", "node2")
         self._end(self._inits()[number])
 
     def load_image(self, archive, number=1) -> None:
@@ -251,6 +253,7 @@ class Machine(Existing):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        parent.returncode = 0  # nobody waits for its end, of which Python would complain
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
         for _ in range(100):
             found = children.read_text().split() if children.exists() else []
