@@ -80,7 +80,7 @@ def test_a_rollout_that_does_not_come_up_takes_no_serving_replica_away():
 
 
 def test_what_a_finished_rollout_has_left_behind_does_not_count():
-    """Old pods that end are no rollout any more: the lost ones of the new template are given back."""
+    """Old pods that end are no rollout: the lost ones of the new template are given back."""
     story = Story(policy(), current=3)
     old = Pod(name="a", template="old", deleting=True)
     new = (*running("b"), *pending("c", "d", born=0))

@@ -16,7 +16,7 @@ start etcd etcd --name cluster --data-dir "$STATE/etcd" --unsafe-no-fsync --log-
 cat > "$STATE/audit.yaml" <<'CONF'
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
+omitStages: [RequestReceived]
 omitManagedFields: true
 rules:
   - level: None

@@ -179,7 +179,7 @@ class Machine(Existing):
         """List what still tells of the cluster: processes, links, mounts, control groups, files."""
         links = self._host("ip", "-o", "link").splitlines()
         mounts = Path("/proc/mounts").read_text().splitlines()
-        found = [f"process {pid}" for pid in _processes_of(self.state, self.programs)]
+        found = [f"process {pid}" for pid in _processes_of(self.state)]
         found += [f"link {line}" for line in links if f" {self._link}@" in line]
         found += [f"mount {line}" for line in mounts if str(self.state) in line]
         found += [str(path) for n in (1, 2) for path in CGROUPS.glob(f"**/{self._cgroup(n)}")]
@@ -252,6 +252,7 @@ class Machine(Existing):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env=self._environment,
         )
         parent.returncode = 0  # nobody waits for its end, of which Python would complain
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
@@ -379,15 +380,18 @@ def _is(pid: str, program: Path) -> bool:
         return False
 
 
-def _processes_of(*folders: Path) -> list[str]:
+def _processes_of(state: Path) -> list[str]:
+    """List the processes that were started for the cluster of this folder."""
+    mark = f"STATE={state}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            program = str((process / "exe").resolve())
-        except OSError:
+        if process.name == str(os.getpid()):
             continue
-        if any(program.startswith(f"{folder}/") for folder in folders):
-            found.append(f"{process.name} {program}")
+        try:
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(f"{process.name} {(process / 'comm').read_text().strip()}")
+        except OSError:
+            continue  # it has ended meanwhile
     return found
 
 
