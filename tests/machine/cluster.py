@@ -138,6 +138,10 @@ class Cluster:
         if pod is not None:
             pod.cost = cost
 
+    def costs(self):
+        """Return the deletion cost of each pod."""
+        return {pod.name: pod.cost for pod in self.pods}
+
     # --- what the controllers and the kubelet do --------------------------------------------------
 
     def surplus(self):

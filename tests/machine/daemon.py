@@ -309,7 +309,7 @@ class Daemon:
         view.victims = tuple(victims)
         if self.asks_gateway and not view.asked_gateway:
             world.object("did not ask for the requests in flight")
-        marked = []
+        marked, before = [], (len(cluster.log), cluster.costs())
         try:
             for rank, pod in enumerate(victims):
                 if self._moment("mark") is not None:
@@ -327,6 +327,9 @@ class Daemon:
                     break
                 cluster.mark(pod, 0)
             raise
+        finally:
+            if len(cluster.log) == before[0] and cluster.costs() != before[1]:
+                world.doom_others()
         self.ledger.wrote(view, desired, self.written)
 
     def _patch(self, current, desired):

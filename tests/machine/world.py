@@ -100,6 +100,11 @@ class World:
         self.cluster.write(manager, number)
         self.doomed = (None, set())
 
+    def doom_others(self):
+        """Marks stay whose write did not come: who has them goes before those of the last write."""
+        if self.doomed[0] == self.cluster.key():
+            self.doomed = (self.cluster.key(), self.cluster.going())
+
     def _on_reapply(self, manager):
         self.cluster.write(manager, self.cluster.replicas)
 
