@@ -34,7 +34,7 @@ _ITSELF = "prometheus"
 """The scrape job that is aimed at this very Prometheus."""
 _LEFT_OUT = frozenset({"kubelet"})
 """Scrape jobs of what is not emulated: there are no volumes here."""
-_LOOK_BACK = "1m"
+LOOK_BACK = "1m"
 """As in deploy/prometheus/deployment.yaml; a run at another speed has to divide it too."""
 _START_SECONDS = 20.0
 
@@ -79,7 +79,7 @@ class Monitoring:
                     f"--config.file={config}",
                     f"--storage.tsdb.path={settings.directory / 'prometheus'}",
                     "--storage.tsdb.retention.time=1d",
-                    f"--query.lookback-delta={divide(_LOOK_BACK, settings.speed)}",
+                    f"--query.lookback-delta={divide(LOOK_BACK, settings.speed)}",
                     f"--web.listen-address={LOOPBACK}:{settings.port}",
                     "--log.level=warn",
                 ),

@@ -100,9 +100,10 @@ class World:
         self.cluster.write(manager, number)
         self.doomed = (None, set())
 
-    def doom_others(self):
+    def remember_marks(self, writes, costs):
         """Marks stay whose write did not come: who has them goes before those of the last write."""
-        if self.doomed[0] == self.cluster.key():
+        same_write = len(self.cluster.log) == writes and self.doomed[0] == self.cluster.key()
+        if same_write and self.cluster.costs() != costs:
             self.doomed = (self.cluster.key(), self.cluster.going())
 
     def _on_reapply(self, manager):

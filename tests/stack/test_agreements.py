@@ -9,7 +9,9 @@ import sys
 import pytest
 import yaml
 
+from autoscaler.duration import parse_duration
 from autoscaler.sandbox.gateway import CONFIG, PROGRAM, defaults
+from autoscaler.sandbox.monitoring import LOOK_BACK
 from tests.stack import builds
 
 STACKS = [
@@ -246,6 +248,16 @@ def test_prometheus_scrapes_ports_that_are_there(monitored):
     }
     assert asked
     assert asked <= ports
+
+
+def test_prometheus_looks_back_as_far_as_in_the_sandbox(monitored):
+    """A series that nobody has ended is believed for so long: four scrapes of every job."""
+    (prometheus,) = builds.pods_of(monitored, "prometheus").containers
+    assert f"--query.lookback-delta={LOOK_BACK}" in prometheus["args"]
+    config = yaml.safe_load(text(monitored, "prometheus-config", "prometheus.yml"))
+    intervals = [job.get("scrape_interval", "15s") for job in config["scrape_configs"]]
+    assert config["global"]["scrape_interval"] == "15s"
+    assert max(map(parse_duration, intervals)) * 4 <= parse_duration(LOOK_BACK)
 
 
 def test_prometheus_reads_its_rules(monitored):
