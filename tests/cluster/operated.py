@@ -190,13 +190,15 @@ class Operated:
 
     # --- set up, remove
 
-    def start(self, *deployments) -> None:
-        """Apply the Deployments and the daemon, all at once."""
+    def start(self, *deployments, by_server=()) -> None:
+        """Apply the Deployments, some of them server-side, and the daemon, all at once."""
         self.remove()
         self.kubectl("create", "namespace", TARGETS)
         self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(LET_IN))
         things = {"apiVersion": "v1", "kind": "List", "items": list(deployments)}
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(things))
+        self.apply(things)
+        for thing in by_server:
+            self.apply(thing, "--server-side")
         self.cluster.kubectl("apply", "-k", adapted(self.folder, self.policy))
         self.wait_daemons()
 

@@ -50,7 +50,7 @@ def operated(cluster, tmp_path_factory):
     """The daemon alone, applied by its own overlay, and its targets."""
     operated = Operated(cluster, tmp_path_factory.mktemp("operator"))
     give_seats(cluster, 1)
-    operated.start(*DEPLOYMENTS)
+    operated.start(*DEPLOYMENTS, by_server=[deployment("applied-by-server")])
     yield operated
     operated.close()
     give_seats(cluster, None)
@@ -91,6 +91,7 @@ DEPLOYMENTS = (
     deployment("reloaded"),
     deployment("by-hand"),
     deployment("beside-an-hpa"),
+    deployment("applied"),
     deployment("without-room", container={"resources": SEATED}),
     deployment("without-image", image=NOBODY_HAS),
     deployment("rolled-out", strategy=IN_PLACE),
@@ -217,7 +218,6 @@ def test_a_manifest_applied_again(operated, figures):
     """A manifest without `replicas` moves nothing; one with a number counts as a hand."""
     name = "applied"
     without, with_one = deployment(name), deployment(name, replicas=1)
-    operated.apply(without)
     operated.settled(name, 2)
     began = time.time()
     assert "unchanged" in operated.apply(without)
@@ -239,7 +239,6 @@ def test_a_manifest_applied_again(operated, figures):
 def test_a_manifest_applied_by_the_server(operated, figures):
     """Server-side apply without `replicas` moves nothing; with a number it counts as a hand."""
     name = "applied-by-server"
-    operated.apply(deployment(name), "--server-side")
     operated.settled(name, 2)
     began = time.time()
     operated.apply(deployment(name), "--server-side")
@@ -505,7 +504,6 @@ def test_the_leader_is_deleted(operated, figures):
     assert leads["pod"] != old["name"]
     assert leads["at"] - began < LEADERSHIP / 2
     operated.line("pulse", leads["at"], outcome="scaled", timeout_s=20)
-    operated.wait_daemons()
 
 
 def test_who_wrote_held_the_lease(operated, machine, figures):
