@@ -7,7 +7,6 @@ was measured. `--existing`: on the cluster that KUBECONFIG names, which must hav
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from tests.cluster import figures
 from tests.cluster.kube.machine import Existing, Machine, MachineError
@@ -49,17 +47,6 @@ def images(*options) -> Path:
     if built.returncode:
         raise MachineError("the images could not be built: see above")
     return Path(built.stdout.strip().splitlines()[-1])
-
-
-def show_images(folder: Path) -> None:
-    """Print which image is what."""
-    table = Table(title="Images", width=min(console.width, 160))
-    rows = json.loads((folder / "table.json").read_text())
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    console.print(table)
 
 
 def contract(environment: dict[str, str], programs: Path) -> bool:
@@ -121,7 +108,6 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
     step("programs and images")
     machine = Machine()
     folder = images("--kube", machine.programs)
-    show_images(folder)
     good = bool(only) or contract(environment, machine.programs)
     step("cluster")
     machine.stop()
