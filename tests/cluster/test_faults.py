@@ -212,9 +212,9 @@ def test_without_the_api_server_streams_go_on(machine, scene, figures):
             stack.replicas()
         time.sleep(max(0.0, began + AWAY_S - time.time()))
         alive = machine.inside(1, "curl", "-s", "-m", "5", f"http://{daemon}:8080/healthz").strip()
-        crowd = Crowd(machine, gateway, people=2, requests=5)
     finally:
         machine.start_programs()
+    crowd = Crowd(machine, gateway, people=2, requests=2)
     figures["away for"] = seconds(time.time() - began)
     figures["the daemon's health meanwhile"] = alive
     figures["asks for more after"] = seconds(scene.asks_for_more(WANTED))

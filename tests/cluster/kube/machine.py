@@ -216,6 +216,7 @@ class Machine(Existing):
         if number == 2:  # whose last words would still end its connections
             self.inside(1, "ip", "link", "delete", "node2", check=False)
         self._end(self._inits()[number])
+        self._remove_cgroup(self._cgroup(number))
 
     def load_image(self, archive, number=1) -> None:
         """Let a node have an image."""
