@@ -131,7 +131,9 @@ def test_a_gateway_that_is_killed_serves_again_within_seconds(cluster, scene, fi
     figures.of_streams(told)
     assert sum(one.cut for one in told) <= PEOPLE
     assert first.first - killed < 30
-    assert min(scene.numbers(killed)) == WANTED
+    # What it sees again may be less than before: who was refused has paused for a moment.
+    shrinks = [line for line in scene.cycles(killed) if line["to"] < line["from"]]
+    assert all(sees_all(line) for line in shrinks), shrinks
 
 
 # --- Prometheus
