@@ -27,8 +27,8 @@ PHASES = (
     ("the stack comes up", [["test_apply.py"]]),
     ("load, and what operators do", [["test_load.py"], ["test_operator.py"]]),
     ("a replica that is stuck", [["test_stuck.py"], ["test_machine.py"]]),
-    ("faults", [["test_faults.py"]]),
-    ("what is known by now", [["test_observed.py"]]),
+    # One process: the node that it switches off and on ends with it.
+    ("faults, and what is known by then", [["test_faults.py", "test_observed.py"]]),
 )
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
 console = Console(width=160 if not sys.stdout.isatty() else None)

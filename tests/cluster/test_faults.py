@@ -285,7 +285,7 @@ def test_a_node_that_is_switched_off_and_on_keeps_everything(machine, scene, fig
     stack.wait_replicas(WANTED)  # the chat was load, too
     began = time.time()
     machine.stop(keep=True)
-    machine.start(mortal=False)
+    machine.start()
     figures["control plane and node up after"] = seconds(time.time() - began)
     figures["first word again after"] = seconds(scene.served(began, timeout_s=180).first - began)
     pods = f"{STACK},app.kubernetes.io/name!=ollama-models"
@@ -311,7 +311,7 @@ def test_a_node_that_is_switched_off_and_on_keeps_everything(machine, scene, fig
 def second_node(machine, scene):
     """A second node with the models' folder of the first one; it is forgotten at the end."""
     try:
-        node = machine.add_node(mortal=False)
+        node = machine.add_node()
         machine.load_image(images() / "ollama.tar", 2)
         yield node
     finally:
