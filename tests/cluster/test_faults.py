@@ -312,7 +312,7 @@ def second_node(machine, scene):
     """A second node with the models' folder of the first one; it is forgotten at the end."""
     try:
         node = machine.add_node()
-        machine.load_image(images() / "ollama.tar", 2)
+        machine.load_image(images("--kube", machine.programs) / "ollama.tar", 2)
         yield node
     finally:
         with suppress(KeyError):
