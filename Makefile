@@ -90,7 +90,7 @@ shrinking: setup system ## shrink thirty times while streams run, and print who 
 
 test-cluster: setup ## everything on a real Kubernetes, built here (root, Go; CLUSTER=existing: the one of KUBECONFIG)
 	@$(if $(filter existing,$(CLUSTER)),,scripts/system.sh runc nft:nftables ip:iproute2 nsenter:util-linux openssl curl sysctl:procps)
-	exec $(BIN)/python -m tests.cluster.run $(if $(filter existing,$(CLUSTER)),--existing) $(ARGS)
+	exec $(BIN)/python -m tests.cluster.run $(if $(filter existing,$(CLUSTER)),--existing) $(if $(ONLY),--only "$(ONLY)")
 
 image: ## build the container image (IMAGE=name BASE_IMAGE=name BUILDER=podman, docker or buildah)
 	@if [ -z "$(BUILDER)" ]; then echo "make image: needs podman, docker or buildah: apt-get install podman" >&2; exit 2; fi

@@ -22,15 +22,19 @@ from tests.cluster.kube.machine import Existing, Machine, MachineError
 from tests.cluster.stack import SHIPPED, make_volumes
 
 HERE = Path(__file__).parent
+CONTRACT = "../contract"
 # Side by side what does not disturb each other; what stops parts of the cluster runs alone.
 PHASES = (
-    ("the stack comes up", [["test_apply.py"]]),
+    (
+        "the stack comes up; real and emulated API answer alike",
+        [["test_apply.py"], [CONTRACT]],
+    ),
     ("load, and what operators do", [["test_load.py"], ["test_operator.py"]]),
     ("a replica that is stuck", [["test_stuck.py"], ["test_machine.py"]]),
     # One process: the node that it switches off and on ends with it.
     ("faults, and what is known by then", [["test_faults.py", "test_observed.py"]]),
 )
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider"]
 console = Console(width=160 if not sys.stdout.isatty() else None)
 
 
@@ -49,14 +53,6 @@ def images(*options) -> Path:
     return Path(built.stdout.strip().splitlines()[-1])
 
 
-def contract(environment: dict[str, str], programs: Path) -> bool:
-    """Run the contract tests on the emulated API and on a real one."""
-    step("contract tests: the emulated API and the real one answer alike")
-    command = [*PYTEST, "-n", "2", HERE.parent / "contract"]
-    asked = {"CONTRACT_API": "real", "KUBE_PROGRAMS": str(programs)}
-    return not subprocess.run(command, env=environment | asked, check=False).returncode
-
-
 def acceptance(environment: dict[str, str], only: str) -> bool:
     """Run the phases; files of one phase run side by side."""
     good = True
@@ -65,7 +61,8 @@ def acceptance(environment: dict[str, str], only: str) -> bool:
         commands = [
             [
                 *PYTEST,
-                "--timeout=600",
+                "-q" if CONTRACT in group else "-v",
+                "--timeout=900",
                 *(["-k", only] if only else []),
                 *(HERE / file for file in group),
             ]
@@ -108,7 +105,7 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
     step("programs and images")
     machine = Machine()
     folder = images("--kube", machine.programs)
-    good = bool(only) or contract(environment, machine.programs)
+    environment |= {"CONTRACT_API": "real", "KUBE_PROGRAMS": str(machine.programs)}
     step("cluster")
     machine.stop()
     try:
@@ -116,7 +113,7 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(machine.load_image, sorted(folder.glob("*.tar"))))
         make_volumes(machine, folder / "models")
-        good &= acceptance(environment, only)
+        good = acceptance(environment, only)
     finally:
         machine.stop()
     left = machine.left_behind()
