@@ -182,6 +182,8 @@ class Operated:
         self.began = time.time()
         self.policy_is_good = threading.Lock()
         """Held while the daemons' file is one that is refused."""
+        self.woken = ("", 0.0)
+        """The daemon that was halted and goes on, and when."""
         self._told = threading.Condition()
         self._lines: list[dict] = []
         self._followed: dict[str, threading.Thread] = {}
