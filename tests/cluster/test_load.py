@@ -11,6 +11,7 @@ from tests.cluster.watch import Watch, addresses, sessions
 CYCLES = 10
 PEOPLE = 6
 MINIMUM = 2
+WORDS = 180  # long enough for some to wait until new replicas are ready
 # A pod of this name is none of the Deployment's, but the shipped query means it as well.
 HALF_BUSY = "ollama-1halfbusy-pod00"
 SAMPLES = (
@@ -61,7 +62,7 @@ def test_bursts_bring_replicas_and_replicas_go_without_harm(
         for _ in range(CYCLES):
             old = addresses(stack.pods())
             start = time.time()
-            pod = traffic.start(PEOPLE, requests=1)
+            pod = traffic.start(PEOPLE, words=WORDS, requests=1)
             told += traffic.wait(pod)
             end = time.time()
             asked_s.append(_after(start, watch.first(lambda look: look.wanted > MINIMUM, start)))
