@@ -1,18 +1,17 @@
 """People who chat while something goes wrong, and what is seen of it from outside."""
 
 import base64
-import csv
 import json
 import sys
 import threading
 import time
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 
-from tests.cluster.stack import Stack, eventually
+from tests.cluster.stack import Stack, eventually, stamp
 from tests.cluster.traffic import MODEL, NAMESPACE, SCRIPT, Told, Traffic
+from tests.cluster.watch import sessions
 
 WORDS = 80
 FORM = 'jsonpath={.metadata.generation} {.spec.replicas}{"\\n"}'
@@ -106,9 +105,7 @@ class Scene:
 
     def serving(self) -> dict[str, int]:
         """Return how many requests each ready replica has, as the gateway tells."""
-        text = self.stack.service("gateway-metrics:metrics", "/stats;csv").removeprefix("# ")
-        rows = [row for row in csv.DictReader(text.splitlines()) if row["pxname"] == "ollama"]
-        requests = {row["addr"].rpartition(":")[0]: int(row["scur"]) for row in rows if row["addr"]}
+        requests, _ = sessions(self.stack)
         pods = filter(ready, self.stack.pods())
         return {pod["metadata"]["name"]: requests.get(pod["status"]["podIP"], 0) for pod in pods}
 
@@ -192,11 +189,6 @@ def sees_all(cycle) -> bool:
     """Tell whether every metric had something to say in a cycle."""
     metrics = cycle.get("metrics") or {}
     return bool(metrics) and all("value" in metric for metric in metrics.values())
-
-
-def stamp(line) -> float:
-    """Return the time of a line of the daemon's log."""
-    return datetime.fromisoformat(line["time"]).timestamp()
 
 
 def seconds(number) -> str:

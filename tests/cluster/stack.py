@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 import urllib.parse
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -203,6 +204,11 @@ class Stack:
         return self.get(
             "events", "--field-selector=involvedObject.kind=Deployment,involvedObject.name=ollama"
         )["items"]
+
+
+def stamp(line) -> float:
+    """Return the time of a line of the daemon's log, in seconds since 1970."""
+    return datetime.fromisoformat(line["time"]).timestamp()
 
 
 def eventually(what, check, *, timeout_s=60.0, every_s=0.5):

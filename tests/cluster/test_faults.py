@@ -23,9 +23,8 @@ from tests.cluster.scene import (
     ready,
     seconds,
     sees_all,
-    stamp,
 )
-from tests.cluster.stack import OLLAMA, eventually
+from tests.cluster.stack import OLLAMA, eventually, stamp
 from tests.cluster.traffic import MODEL
 
 PEOPLE = 3

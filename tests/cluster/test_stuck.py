@@ -6,13 +6,12 @@ server/routes.go) and keeps the slot. Whoever is sent there next gets no byte.
 """
 
 import time
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.cluster.stack import OVERLAY, SHIPPED, eventually, quick_overlay
+from tests.cluster.stack import OVERLAY, SHIPPED, eventually, quick_overlay, stamp
 from tests.cluster.traffic import MODEL, NAMESPACE
 from tests.cluster.watch import Watch, sessions
 
@@ -37,11 +36,6 @@ def leave_until_one_hangs(stack, traffic, seconds):
         "people have left", lambda: traffic.lines(name), timeout_s=seconds + 60, every_s=1
     )
     return name, lines[0]
-
-
-def when(line) -> float:
-    """Return the time of a line of the daemon's log."""
-    return datetime.fromisoformat(line["time"]).timestamp()
 
 
 def deletions(cluster) -> list[str]:
@@ -135,10 +129,10 @@ def test_a_replica_whose_slot_is_lost_is_replaced(cluster, hurried, traffic, fig
     people, since, stuck = lose_a_slot(stack, traffic, figures)
     seen = see_them_replaced(stack, traffic, people, stuck)
 
-    log = [line for line in stack.log() if line.get("stuck") and when(line) > since]
+    log = [line for line in stack.log() if line.get("stuck") and stamp(line) > since]
     replaced = [line for line in log if line["outcome"] == "replaced"]
-    figures["noticed"] = f"{when(log[0]) - since:.0f} s after somebody hung"
-    figures["deleted"] = f"{when(replaced[0]) - when(log[0]):.0f} s after that"
+    figures["noticed"] = f"{stamp(log[0]) - since:.0f} s after somebody hung"
+    figures["deleted"] = f"{stamp(replaced[0]) - stamp(log[0]):.0f} s after that"
     figures["replicas"] = seen.curve
     figures["serving at the deletion"] = len(seen.serving)
     figures["who hung was told"] = f"{seen.waited:.0f} s after the deletion"
