@@ -15,7 +15,7 @@ import yaml
 
 from autoscaler.sandbox.kube.calls import Access
 from tests.cluster.stack import eventually, quick_overlay
-from tests.cluster.traffic import NAMESPACE
+from tests.cluster.traffic import NAMESPACE, pod_spec
 from tests.stack.builds import ROOT
 from tests.stack.rules import rules
 from tests.stack.test_expressions import EXPRESSIONS, ONLY_IN_A_CLUSTER, excuses
@@ -57,39 +57,16 @@ JOBS = [
 EATS = "held = []\nwhile True: held.append(bytearray(b'x' * 1_000_000))"
 
 
-def pod_spec(code, *, policy, **resources):
-    """Return the spec of a pod of the autoscaler's image, under the namespace's rules."""
-    return {
-        "restartPolicy": policy,
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": "trouble",
-                "image": "ollama-autoscaler:dev",
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["python3", "-c", code],
-                "resources": resources,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ],
-    }
+def python(code, *, policy, **resources):
+    """Return the spec of a pod that runs a program."""
+    return pod_spec(["python3", "-c", code], policy=policy, resources=resources)
 
 
 def troubles():
     """Return a pod without room, a pod that takes too much memory, and a Job that has given up."""
-    huge = pod_spec("", policy="Never", requests={"cpu": "1000"})
-    eater = pod_spec(EATS, policy="Always", limits={"memory": "48Mi"}, requests={"cpu": "10m"})
-    failing = pod_spec("raise SystemExit(1)", policy="Never", requests={"cpu": "10m"})
+    huge = python("", policy="Never", requests={"cpu": "1000"})
+    eater = python(EATS, policy="Always", limits={"memory": "48Mi"}, requests={"cpu": "10m"})
+    failing = python("raise SystemExit(1)", policy="Never", requests={"cpu": "10m"})
     for name, spec in (("trouble-huge", huge), ("trouble-eater", eater)):
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
     yield {

@@ -68,6 +68,35 @@ class Told:
         return self.status != 200
 
 
+def pod_spec(command, *, policy, resources) -> dict:
+    """Return the spec of a pod of the autoscaler's image, which has Python, under the rules."""
+    return {
+        "restartPolicy": policy,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "python",
+                "image": "ollama-autoscaler:dev",
+                "imagePullPolicy": "IfNotPresent",
+                "command": command,
+                "resources": resources,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+
+
 class Traffic:
     """Pods that ask the gateway."""
 
@@ -102,37 +131,14 @@ class Traffic:
     def run(self, name, command, *, policy="Never", resources=None) -> None:
         """Start a pod of the autoscaler's image, which has Python, under the namespace's rules."""
         small = {"requests": {"cpu": "10m", "memory": "32Mi"}}
+        spec = pod_spec(command, policy=policy, resources=resources or small)
+        spec["volumes"] = [{"name": "script", "configMap": {"name": "streams"}}]
+        spec["containers"][0]["volumeMounts"] = [{"name": "script", "mountPath": "/streams"}]
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "labels": {"streams": "yes"}},
-            "spec": {
-                "restartPolicy": policy,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "terminationGracePeriodSeconds": 0,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": "python",
-                        "image": "ollama-autoscaler:dev",
-                        "imagePullPolicy": "IfNotPresent",
-                        "command": command,
-                        "resources": resources or small,
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                        "volumeMounts": [{"name": "script", "mountPath": "/streams"}],
-                    }
-                ],
-                "volumes": [{"name": "script", "configMap": {"name": "streams"}}],
-            },
+            "spec": spec,
         }
         self._cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(pod))
 
