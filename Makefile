@@ -66,8 +66,10 @@ $(WEBUI)/.ready: tests/webui/requirements.lock scripts/webui.sh
 test-webui: $(WEBUI)/.ready ## chat on the real Open WebUI in a real browser (needs 1 GB, minutes)
 	@$(WEBUI)/bin/python -m pytest --confcutdir=tests/webui -v tests/webui $(ARGS)
 
-pictures: ## take the pictures of the documents anew
-	@$(MAKE) --no-print-directory test-webui ARGS="-k newcomer --pictures=docs/pictures"
+pictures: setup system ## take the pictures of the documents anew (ARGS=live: all but the chat page)
+	@$(BIN)/python scripts/decision_picture.py
+	$(BIN)/python scripts/live_picture.py
+	$(if $(filter live,$(ARGS)),,$(MAKE) --no-print-directory test-webui ARGS="-k newcomer --pictures=docs/pictures")
 
 check: setup system tools ## format, lint, types, import contracts, tests, coverage: what CI would refuse
 	@$(BIN)/ruff format --check .

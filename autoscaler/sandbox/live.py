@@ -146,7 +146,7 @@ class LiveScreen:
     def show(self, frame: Frame, wall_s: float) -> None:
         """Draw."""
         del wall_s
-        self._live.update(_view(frame, self._events), refresh=True)
+        self._live.update(view(frame, self._events), refresh=True)
 
 
 def clock(second: float) -> str:
@@ -166,7 +166,8 @@ def _state_line(frame: Frame) -> str:
     )
 
 
-def _view(frame: Frame, events: Sequence[str]) -> Group:
+def view(frame: Frame, events: Sequence[str] = ()) -> Group:
+    """Return what the view shows at one moment; `events` stand below what the daemon changed."""
     bar = ProgressBar(total=frame.duration_s, completed=min(frame.at_s, frame.duration_s), width=60)
     head = Table.grid(padding=(0, 2))
     head.add_row(

@@ -15,7 +15,7 @@ from rich.console import Console
 from autoscaler.errors import AutoscalerError, ConfigError, InputError
 from autoscaler.sandbox import gateway, monitoring, stack
 from autoscaler.sandbox.faults import FAULTS, fault_named
-from autoscaler.sandbox.live import screen
+from autoscaler.sandbox.live import Screen, screen
 from autoscaler.sandbox.outcome import Ended, tell
 from autoscaler.sandbox.processes import LOOPBACK, ProgramMissingError, require_programs
 from autoscaler.sandbox.service import Profile, profile_named
@@ -62,19 +62,23 @@ class StoppedError(AutoscalerError):
     """A signal ended the run before it was over."""
 
 
-def run_sandbox(options: SandboxOptions) -> int:
-    """Run it; answers 0 where it worked, 1 where it did not, 2 where it cannot be started."""
+def run_sandbox(options: SandboxOptions, on: Screen | None = None) -> int:
+    """Run it; answers 0 where it worked, 1 where it did not, 2 where it cannot be started.
+
+    It is shown `on` another screen than the terminal where one is given.
+    """
     try:
         require_programs("haproxy", "prometheus")
         setup = _setup(options)
     except (ConfigError, InputError, ProgramMissingError) as error:
         return _fail(str(error), 2)
     console = Console()
+    shown = on or screen(console, plain=options.plain)
     out = options.out or OUT
     try:
         out.mkdir(parents=True, exist_ok=True)
         setup.records.unlink(missing_ok=True)
-        ended = asyncio.run(_run(setup, console, options))
+        ended = asyncio.run(_run(setup, shown, options))
         problems = tell(ended, console, out / REPORT)
     except OSError as error:
         return _fail(f"{error.filename or out}: {error.strerror or error}", 1)
@@ -142,12 +146,12 @@ def _speed(options: SandboxOptions, settings: Settings, traffic: Traffic) -> flo
     return options.speed
 
 
-async def _run(setup: Setup, console: Console, options: SandboxOptions) -> Ended:
+async def _run(setup: Setup, on: Screen, options: SandboxOptions) -> Ended:
     """Start, drive and end everything. Raises StoppedError after a signal."""
     stop = _Stop(asyncio.current_task())
     stop.listen()
     try:
-        with screen(console, plain=options.plain) as shown:
+        with on as shown:
             _announce(setup, lambda text: shown.say(None, text))
             async with AsyncExitStack() as ending:
                 running = await stack.start(setup, shown, ending)

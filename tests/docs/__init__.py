@@ -1,0 +1,1 @@
+"""The documents: they lead somewhere, and what they name is there."""
