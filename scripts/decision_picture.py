@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the picture of one decision: what was seen, the number on its way through the rules, the end.
+"""Draws the picture of one decision: what was seen, and the number on its way through the rules.
 
 .venv/bin/python scripts/decision_picture.py
 
@@ -150,7 +150,9 @@ def _end(view: CycleView, record: Record) -> Iterator[str]:
     decision = record.decision
     title = f"{decision.from_} → {decision.to}, {decision.reason}"
     yield _text(32, 394, title, "strong")
-    yield _text(190, 394, "one patch of the scale, and a record that decides again to the same", "soft")
+    yield _text(
+        190, 394, "one patch of the scale, and a record that decides again to the same", "soft"
+    )
     yield _text(32, 416, view.sentence, "soft")
 
 
