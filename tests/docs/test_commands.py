@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from autoscaler import cli
 from tests.docs.checks import no_path, wrong
 from tests.docs.pages import ROOT, page, pages
 from tests.docs.program import application
@@ -94,6 +95,15 @@ def test_an_output_belongs_to_a_block_that_runs():
                 assert before is not None, each.name
                 assert before.mark == RUNNABLE, each.name
     assert RUN
+
+
+@pytest.mark.parametrize("name", sorted(application().commands))
+def test_every_command_helps(name, capsys):
+    """`--help` says what it does and what its options are."""
+    assert cli.run([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"autoscaler {name}" in said
+    assert "--help" in said
 
 
 def test_the_readme_has_every_command():
