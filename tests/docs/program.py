@@ -34,10 +34,15 @@ def wrong_use(words: list[str]) -> list[str]:
             rest = rest[1:] if takes else rest
         else:
             places += 1
-    taken = sum(parameter.param_type_name == "argument" for parameter in command.params)
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    endless = any(argument.nargs == -1 for argument in arguments)
     return [
         *(f"autoscaler {name} {option}: no such option" for option in given if option not in known),
-        *([f"autoscaler {name}: too many words"] if places > taken else []),
+        *(
+            [f"autoscaler {name}: too many words"]
+            if places > len(arguments) and not endless
+            else []
+        ),
     ]
 
 
