@@ -15,8 +15,9 @@ _FREE = frozenset({"cd", "docker", "echo", "git", "grep", "mkdir", "minikube", "
 """Programs that are nobody's here; their words are only looked through for paths."""
 _MAKEFILE = (ROOT / "Makefile").read_text()
 _KUBECTL = frozenset(
-    {"annotate", "apply", "create", "delete", "describe", "diff", "exec", "get", "kustomize"}
-    | {"logs", "port-forward", "rollout", "scale", "top"}
+    {"annotate", "apply", "cp", "create", "delete", "describe", "diff", "edit", "exec", "get"}
+    | {"kustomize", "label", "logs", "patch", "port-forward", "rollout", "scale", "set", "top"}
+    | {"wait"}
 )
 _KINDS = {
     "deploy": "Deployment",
