@@ -23,19 +23,17 @@ from tests.cluster.stack import SHIPPED, make_volumes
 
 HERE = Path(__file__).parent
 CONTRACT = "../contract"
-# A phase's lanes go side by side. In a lane one process follows another, each with its files. What
-# stops parts of the cluster runs alone.
+# A phase's lanes go side by side. In a lane one process follows another, each with its files.
 PHASES = (
     ("the stack comes up", ((["test_apply.py"],),)),
     (
-        "load and a stuck replica; what operators do, and real and emulated API alike",
-        (
-            (["test_load.py", "test_stuck.py"],),
-            (["test_operator.py"], [CONTRACT], ["test_machine.py"]),
-        ),
+        "load and a stuck replica; what operators do, and what nodes do",
+        ((["test_load.py", "test_stuck.py"],), (["test_operator.py"], ["test_nodes.py"])),
     ),
-    # One process: the node that it switches off and on ends with it.
-    ("faults, and what is known by then", ((["test_faults.py", "test_observed.py"],),)),
+    (
+        "faults, and what is known by then; real and emulated API alike",
+        ((["test_faults.py", "test_observed.py"],), ([CONTRACT], ["test_machine.py"])),
+    ),
 )
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider"]
 console = Console(width=160 if not sys.stdout.isatty() else None)
@@ -54,6 +52,14 @@ def images(*options) -> Path:
     if built.returncode:
         raise MachineError("the images could not be built: see above")
     return Path(built.stdout.strip().splitlines()[-1])
+
+
+def equip(machine: Machine, folder: Path) -> None:
+    """Start a cluster that has the images and volumes of the stack."""
+    machine.start()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(machine.load_image, sorted(folder.glob("*.tar"))))
+    make_volumes(machine, folder / "models")
 
 
 def run(files: list[str], environment: dict[str, str], only: str) -> int:
@@ -117,10 +123,7 @@ def on_a_cluster_of_our_own(environment: dict[str, str], only: str) -> bool:
     step("cluster")
     machine.stop()
     try:
-        machine.start()
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(machine.load_image, sorted(folder.glob("*.tar"))))
-        make_volumes(machine, folder / "models")
+        equip(machine, folder)
         good = acceptance(environment, only)
     finally:
         machine.stop()
