@@ -27,15 +27,14 @@ HALF = """
 import json, time
 begun, told = time.monotonic(), 0
 while True:
-    passed, used = time.monotonic() - begun, time.process_time()
-    if passed > told:
+    now, used = time.monotonic(), time.process_time()
+    if now - begun > told:
         print(json.dumps({"at": time.time(), "used": used}), flush=True)
         told += 1
-    if used > passed * 0.15:  # half of its limit
-        time.sleep(0.01)
-        continue
     while time.process_time() < used + 0.005:
         pass
+    # Half of its limit. What it did not get in time it does not make up for.
+    time.sleep(max(0.0, now + 0.005 / 0.15 - time.monotonic()))
 """
 
 
