@@ -9,6 +9,7 @@ import pytest
 
 from tests.cluster.figures import Figures
 from tests.cluster.kube.machine import Existing, Machine
+from tests.cluster.scene import PEOPLE, WANTED, WORDS, Scene, Watch
 from tests.cluster.stack import Stack
 from tests.cluster.traffic import Traffic
 
@@ -37,6 +38,30 @@ def stack(cluster):
 def traffic(cluster):
     """People who ask the gateway."""
     return Traffic(cluster)
+
+
+@pytest.fixture(scope="module")
+def patience(cluster):
+    """How long the replicas may take to follow the load: elsewhere by the policy that ships."""
+    return 120 if cluster.own else 1200
+
+
+@pytest.fixture(scope="module")
+def whole_scene(cluster, stack, traffic, patience):
+    """People who chat from the first test to the last."""
+    watch = Watch(cluster)
+    people = traffic.start(PEOPLE, words=WORDS, name="faults")
+    yield Scene(stack, traffic, watch, people)
+    traffic.stop(people)
+    stack.wait_replicas(2, timeout_s=patience)
+    watch.stop()
+
+
+@pytest.fixture
+def scene(stack, whole_scene, patience):
+    """Begin with as many replicas as the people need, and no others."""
+    stack.wait_replicas(WANTED, timeout_s=patience)
+    return whole_scene
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from tests.cluster.traffic import MODEL, NAMESPACE, SCRIPT, Told, Traffic
 from tests.cluster.watch import sessions
 
 WORDS = 80
+PEOPLE = 3
+WANTED = 4  # for so many people: ceil(3 / 0.8)
 FORM = 'jsonpath={.metadata.generation} {.spec.replicas}{"\\n"}'
 WATCH = ("-n", NAMESPACE, "get", "deployment", "ollama", "--watch", "-o", FORM)
 # The first of a program's processes in a pod, told by the pod's control group.

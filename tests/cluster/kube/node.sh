@@ -131,8 +131,8 @@ CONF
 start kubelet kubelet --config="$conf/kubelet.yaml" --kubeconfig="$PKI/$NODE.conf" --root-dir="$HOME_OF_NODE/kubelet" \
   --cert-dir="$PKI" --hostname-override="$NODE" --node-ip="$NODE_IP" --v=1
 
-# conntrack: leave the kernel's limits alone.
-cat > "$conf/proxy.yaml" <<CONF
+# conntrack: leave the kernel's limits alone. kube-proxy ends where its file is written while it runs.
+alive kube-proxy || cat > "$conf/proxy.yaml" <<CONF
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
