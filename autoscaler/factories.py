@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.haproxy import HaproxyGateways
+from autoscaler.adapters.haproxy_look import GatewayLook
 from autoscaler.adapters.kubernetes import (
     ApiClient,
     Elector,
@@ -57,6 +58,14 @@ def busy_source(
     """Return who knows how busy a target's replicas are; None where nobody can be asked."""
     url = target.gateway_stats_url or settings.gateway.stats_url
     return gateways.backend(url, target.gateway_backend) if url else None
+
+
+def gateway_look(settings: Settings, target: TargetSettings) -> GatewayLook | None:
+    """Return what `check` asks about a target's gateway; None where nobody can be asked."""
+    url = target.gateway_stats_url or settings.gateway.stats_url
+    if not url:
+        return None
+    return GatewayLook(url=url, backend=target.gateway_backend, timeout=settings.gateway.timeout)
 
 
 def kubernetes_client(settings: KubernetesSettings) -> ApiClient:

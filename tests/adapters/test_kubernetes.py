@@ -784,7 +784,7 @@ def test_annotations_that_mean_nothing_are_told(checks, annotations, unknown):
     """A value that nobody knows, and a key that is written wrong; in a line, and short."""
     body = {"metadata": {"annotations": annotations}}
     k.AppsV1Api(checks._client).patch_namespaced_deployment(NAME, NS, body)
-    assert checks.unknown_annotations() == unknown
+    assert checks.written().unknown_annotations == unknown
 
 
 def test_other_scalers_are_found(kube, checks):
@@ -827,13 +827,13 @@ def test_scalers_that_may_not_be_listed_are_no_clean_bill(kube, checks, resource
 def test_cpu_limits_are_in_cores(checks, limit, cores):
     """Whatever notation the manifest has."""
     edit_limits(checks, {"cpu": limit})
-    assert checks.cpu_limits() == {"ollama": cores}
+    assert [each.cpu_limit for each in checks.written().containers] == [cores]
 
 
 def test_a_container_without_a_cpu_limit_is_told(checks):
     """None is not zero."""
     edit_limits(checks, {"cpu": None})
-    assert checks.cpu_limits() == {"ollama": None}
+    assert [each.cpu_limit for each in checks.written().containers] == [None]
 
 
 def edit_limits(checks, limits):
