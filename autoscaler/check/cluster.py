@@ -13,7 +13,7 @@ from autoscaler.ports import ScaleTarget, TargetState
 from autoscaler.settings import Settings, TargetSettings, to_policy
 
 _LOOK_ADVICE = "run this as somebody who may, or look yourself"
-_NOT_FOUND = "HTTP 404"
+_NOT_FOUND, _FORBIDDEN = "HTTP 404", "HTTP 403"
 
 
 def read(
@@ -96,8 +96,7 @@ def look_at_lease(settings: Settings, world: World) -> Iterator[Finding]:
 def _judged(where: str, namespace: str, rights: Mapping[str, bool]) -> Iterator[Finding]:
     """Tell of each right that is needed: of those that are there in one line."""
     for right in (right for right, granted in rights.items() if not granted):
-        step = f"grant it in a Role of namespace {namespace}, as deploy/autoscaler does"
-        yield findings.error(where, f"the right to {right} is missing", step)
+        yield findings.error(where, f"the right to {right} is missing", _grant(namespace))
     if granted := ", ".join(right for right, granted in rights.items() if granted):
         yield findings.ok(where, f"may {granted}")
 
@@ -123,7 +122,12 @@ def look_at_rivals(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
 def could_not_look(target: TargetSettings, at: str, error: ObserveError) -> Finding:
     """Tell what is not known: it is not taken for clean."""
     what = f"could not look at {at}: {bare(target, error)}"
-    return findings.warning(target.name, what, _LOOK_ADVICE)
+    step = _grant(target.namespace) if _FORBIDDEN in what else _LOOK_ADVICE
+    return findings.warning(target.name, what, step)
+
+
+def _grant(namespace: str) -> str:
+    return f"grant it in a Role of namespace {namespace}, as deploy/autoscaler does"
 
 
 def bare(target: TargetSettings, error: ObserveError) -> str:

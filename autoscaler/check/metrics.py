@@ -61,7 +61,9 @@ def look_at_answers(
         found = list(_times(target, metric, spacings[metric.name]))
         told |= {finding.where for finding in found}
         yield from found
-    yield from _interval(settings, target, [each for each in spacings.values() if each])
+    known = [each for each in spacings.values() if each is not None]
+    if len(known) == len(spacings):
+        yield from _interval(settings, target, known)
     for reading in read_metrics(to_policy(target), ScalingState(), observation):
         where = f"{target.name} {reading.metric.name}"
         if reading.whole:
@@ -116,7 +118,7 @@ def _times(
 def _interval(
     settings: Settings, target: TargetSettings, spacings: list[_Spacing]
 ) -> Iterator[Finding]:
-    least = min((each.least for each in spacings), default=timedelta(0))
+    least = min(each.least for each in spacings)
     if settings.interval < _NEARLY * least:
         what = (
             f"interval {format_duration(settings.interval)}, and no metric has a new sample more "
