@@ -26,6 +26,11 @@ class AutoscalerError(Exception):
         self.next_step = next_step
 
 
+def told(error: AutoscalerError) -> str:
+    """Return the one line that a person reads: what is wrong, and what to do or type next."""
+    return f"{error}; next: {error.next_step}" if error.next_step else str(error)
+
+
 class ConfigError(AutoscalerError):
     """The configuration cannot be used; the message is one line: key, rule and value."""
 

@@ -77,7 +77,8 @@ def kubernetes_client(settings: KubernetesSettings) -> ApiClient:
         given = {"kubeconfig": kubeconfig, "context": settings.context}
         keys = " and ".join(f"kubernetes.{key}" for key, value in given.items() if value)
         raise ConfigError(
-            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}"
+            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}",
+            next_step=error.next_step,
         ) from error
 
 

@@ -110,7 +110,8 @@ class Checked:
         self._write_shipped("asleep")
         self.monitoring = self._monitoring()
         self._ending.push_async_callback(self.monitoring.stop)
-        await asyncio.gather(self.monitoring.start(), lane.until_ready(2), self._spoil_gateways())
+        await asyncio.gather(self.monitoring.start(), self._spoil_gateways())
+        await lane.until_ready(2)
         self.plan = self._plan()
         await self._until_answered()
         await asyncio.to_thread(self._exporter.stop)  # it was scraped, and is gone now
