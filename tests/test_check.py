@@ -421,6 +421,109 @@ def test_a_place_that_an_old_pod_has_left_does_not_count(settings):
     assert findings(changed, cluster, gateway=FakeGateway(pods), **answer) == []
 
 
+RATE = "rate(busy[1m]) / limit"
+BUSY, LIMIT = '{__name__="busy"}', '{__name__="limit"}'
+
+
+@pytest.mark.parametrize(
+    ("busy", "limit", "what"),
+    [
+        (None, None, None),
+        (31, 31, None),
+        (31.9, 5, "a rate over 1m of samples 32s apart often has no answer: it needs two"),
+        (5, 31.9, "max_age 30s, and samples come 32s apart: it is stale most of the time"),
+    ],
+)
+def test_samples_that_are_too_far_apart_are_found(settings, busy, limit, what):
+    """Each by its own rule: a rate needs two, and no series may be older than max_age.
+
+    Their distance is measured, so that a twentieth more or less is no mistake.
+    """
+    changed = settings("query: x / limit", f"query: '{RATE}'")
+    stale = Samples(samples=(sample(0.5, age=45, pod="ollama-a"),))
+    answer = {} if what is None else {"cpu_to_limit": stale}
+    found = findings(changed, spacings={BUSY: busy, LIMIT: limit}, **answer)
+    assert [each.what for each in found][:1] == ([] if what is None else [what])
+    assert all("Stale" not in each.what for each in found)
+
+
+def test_an_interval_that_nothing_is_scraped_in_is_found(settings):
+    """Only where that is known of every metric."""
+    spacings = {'{__name__="x"}': 15, LIMIT: 20}
+    (found,) = findings(settings(), spacings=spacings)
+    assert found.what.startswith("interval 5s, and no metric has a new sample more often than")
+    assert findings(settings(), spacings={LIMIT: 20}) == []
+
+
+def test_a_prometheus_that_cannot_be_asked_is_told_once(settings):
+    """And not for each metric."""
+    wrong = Missing(missing=MissingKind.FAILED, detail="HTTP 401")
+    (found,) = findings(settings(), anything=wrong, queue_depth=wrong, cpu_to_limit=wrong)
+    assert (found.where, found.what) == ("prometheus.url", "http://prometheus:9090: HTTP 401")
+    assert "bearer_token_file" in found.next_step
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'sum(haproxy_backend_current_queue{proxy="ollama"})',
+        'sum(haproxy_backend_current_queue{proxy="ollama"}) + 0',
+    ],
+)
+def test_a_queue_alone_is_found_unless_another_metric_counts_who_is_served(settings, query):
+    """Or it may only grow."""
+    (found,) = findings(settings("sum(x)", f"'{query}'"))
+    assert "haproxy_backend_current_queue counts who waits" in found.what
+    grows = settings("query: sum(x)", f"use_for: scale_up, query: '{query}'")
+    assert findings(grows) == []
+    served = 'x / limit + on () group_left () sum(haproxy_server_current_sessions{proxy="ollama"})'
+    both = settings("sum(x)", f"'{query}'")
+    metrics = tuple(
+        each if each.name != "cpu_to_limit" else each.model_copy(update={"query": served})
+        for each in both.targets[0].metrics
+    )
+    target = both.targets[0].model_copy(update={"metrics": metrics})
+    assert findings(both.model_copy(update={"targets": (target,)})) == []
+
+
+def test_the_bounds_that_are_in_force_count(settings):
+    """At ten o'clock four replicas are what the schedule wants."""
+    window = "{name: day, start: 0 8 * * *, end: 0 18 * * *, min_replicas: 4, max_replicas: 9}"
+    changed = settings("    metrics:", f"    schedules: [{window}]\n    metrics:")
+    (found,) = findings(changed)
+    assert "outside 4..9 (schedule day)" in found.what
+    cluster = FakeCluster()
+    cluster.state = TargetState(current=8, ready=2, pods=PODS)
+    assert findings(changed, cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"grace": timedelta(seconds=59)}, "terminationGracePeriodSeconds is 59"),
+        ({"strategy": "Recreate"}, "strategy Recreate"),
+        ({"applied": (3, "argocd")}, "its manifest has replicas: 3, which argocd writes back"),
+    ],
+)
+def test_a_deployment_that_works_against_it_is_found(settings, changed, what):
+    """One warning each."""
+    cluster = FakeCluster()
+    cluster.deployment = deployed(**changed)
+    (found,) = findings(settings(), cluster)
+    assert found.severity is Severity.WARNING
+    assert what in found.what
+
+
+def test_a_sidecar_needs_neither_hook_nor_probe(settings):
+    """One container that drains, and one that is probed, are enough."""
+    cluster = FakeCluster()
+    sidecar = Container(name="proxy", cpu_limit=Decimal(1), drains=False, probed=False)
+    cluster.deployment = deployed(containers=(*deployed().containers, sidecar))
+    assert findings(settings(), cluster) == []
+    cluster.deployment = deployed(containers=(sidecar,))
+    assert len(findings(settings(), cluster)) == 2
+
+
 def test_another_autoscaler_on_the_target_is_an_error(settings):
     """Two writers fight, unless one of them only watches."""
     cluster = FakeCluster()

@@ -39,6 +39,7 @@ from autoscaler.errors import (
     TargetWriteError,
     UnknownWriteError,
 )
+from autoscaler.sandbox.kube.calls import APPLY
 from autoscaler.sandbox.kube.resources import AUTOSCALERS, PODS, SCALED_OBJECTS
 from tests.sandbox.kube_cluster import ClusterThread
 
@@ -821,6 +822,37 @@ def test_scalers_that_may_not_be_listed_are_no_clean_bill(kube, checks, resource
     kube.cluster.deny("list", resource)
     with pytest.raises(TargetReadError, match=f"cannot list {resource}"):
         checks.other_scalers()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "applied"),
+    [
+        ('{"spec": {"replicas": 3}}', (3, "kubectl apply")),
+        ('{"spec": {}}', None),
+        ('{"spec": []}', None),
+        ("no JSON", None),
+    ],
+)
+def test_replicas_in_an_applied_manifest_are_told(checks, annotation, applied):
+    """With who applies it; a manifest that nobody can read says nothing."""
+    key = "kubectl.kubernetes.io/last-applied-configuration"
+    body = {"metadata": {"annotations": {key: annotation}}}
+    k.AppsV1Api(checks._client).patch_namespaced_deployment(NAME, NS, body)
+    assert checks.written().applied == applied
+
+
+def test_replicas_that_are_applied_on_the_servers_side_are_told(checks):
+    """By the manager that owns them."""
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": {"replicas": 2},
+    }
+    k.AppsV1Api(checks._client).patch_namespaced_deployment(
+        NAME, NS, body, field_manager="argocd", force=True, _content_type=APPLY
+    )
+    assert checks.written().applied == (2, "argocd")
 
 
 @pytest.mark.parametrize(("limit", "cores"), [("2", Decimal(2)), ("500m", Decimal("0.5"))])
