@@ -9,7 +9,6 @@ from typing import TextIO
 from autoscaler import __version__
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.cycle_view import Views
-from autoscaler.adapters.haproxy import HaproxyGateways
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard
 from autoscaler.adapters.kubernetes import (
     ApiClient,
@@ -38,6 +37,7 @@ from autoscaler.factories import (
     busy_source,
     contend,
     deployment,
+    gateway_look,
     kubernetes_client,
     lease_of,
     metric_source,
@@ -277,21 +277,19 @@ def check_settings(settings: Settings, *, offline: bool = False) -> tuple[Findin
     """
     if offline:
         return check(settings)
-    clock = SystemClock()
     client = kubernetes_client(settings.kubernetes)
-    gateways = HaproxyGateways(settings.gateway.timeout, clock.monotonic)
     probes = {
         target.name: Probe(
             target=deployment(settings.kubernetes, target, client),
             checks=_checks(settings, target, client),
-            busy=busy_source(settings, target, gateways),
+            gateway=gateway_look(settings, target),
         )
         for target in settings.targets
     }
     world = World(
         source=metric_source(settings.prometheus),
         probes=probes,
-        now=clock.now(),
+        now=SystemClock().now(),
         lease=_lease_probe(settings, client) if settings.leadership.enabled else None,
     )
     return check(settings, world)

@@ -12,6 +12,7 @@ line on standard error.
 # ruff: noqa: FBT001, FBT002, PLR0913, PLR0917, T201
 
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -24,7 +25,7 @@ import typer
 
 from autoscaler import __version__
 from autoscaler.daemon.reload import ConfigFile
-from autoscaler.errors import AutoscalerError, ConfigError, InputError
+from autoscaler.errors import AutoscalerError, ConfigError, InputError, told
 from autoscaler.settings import Settings, TargetSettings, find_file, load, to_policy
 from autoscaler.settings.refusal import printable
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from autoscaler.check import Finding
 
 _NO_OUTPUT = "standard output is closed, must be open"
+_OPEN = "type it again without `>&-`, or with > FILE"
 
 app = typer.Typer(
     help="Scales Ollama's replicas with the load, never on missing data, and says why.",
@@ -64,23 +66,42 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a line
         if invocation.debug:
             _say(traceback.format_exc().rstrip())
-        return _refuse(error)
+        return _refuse(error, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _refuse(error: Exception) -> int:
+def _refuse(error: Exception, arguments: list[str]) -> int:
     if isinstance(error, AutoscalerError):
-        _complain(str(error))
+        _complain(told(error))
         return 2 if isinstance(error, ConfigError | InputError) else 1
     if hasattr(error, "format_message"):  # a usage error of the command line library
         text = error.format_message()
         if type(error).__name__ == "NoArgsIsHelpError":
             _say(text)
         else:
-            _complain(f"{text.rstrip('.')}; `autoscaler --help` shows what there is")
+            _complain(f"{_given(error, arguments)}{text.rstrip('.')}; next: {_help(arguments)}")
         return 2
-    _complain(f"unexpected {type(error).__name__}: {error}; --debug shows where")
+    again = shlex.join(["autoscaler", "--debug", *arguments])
+    _complain(f"unexpected {type(error).__name__}: {error}; next: {again} shows where")
     return 1
+
+
+def _given(error: Exception, arguments: list[str]) -> str:
+    """Name the value that an option was given: the library tells the option alone."""
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for argument, value in zip(arguments, [*arguments[1:], ""], strict=True):
+            if argument == option:
+                return f"{option} = {value}: "
+            if argument.startswith(f"{option}="):
+                return f"{argument.replace('=', ' = ', 1)}: "
+    return ""
+
+
+def _help(arguments: list[str]) -> str:
+    """Return the command that shows what may be typed there."""
+    names = {str(command.name) for command in app.registered_commands}
+    names |= {command.callback.__name__ for command in app.registered_commands if command.callback}
+    return " ".join(["autoscaler", *[each for each in arguments if each in names][:1], "--help"])
 
 
 def _complain(text: str) -> None:
@@ -100,7 +121,7 @@ def _say(text: str) -> None:
 def _print(text: str) -> bool:
     """Write a line to standard output; False where nobody reads it any more."""
     if sys.stdout is None:
-        raise AutoscalerError(_NO_OUTPUT)
+        raise AutoscalerError(_NO_OUTPUT, next_step=_OPEN)
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -108,7 +129,10 @@ def _print(text: str) -> bool:
         return False
     except OSError as error:
         _discard(sys.stdout)
-        raise AutoscalerError(f"standard output: {error.strerror}") from error
+        raise AutoscalerError(
+            f"standard output: {error.strerror}, must take what is printed",
+            next_step="send it elsewhere: > FILE on a disk with room",
+        ) from error
     return True
 
 
@@ -188,9 +212,12 @@ def decide(
 
     chosen = _choose(_load(config), target)
     if sys.stdin is None:
-        raise InputError("standard input is closed, must give observations")
+        raise InputError(
+            "standard input is closed, must give observations",
+            next_step="autoscaler decide < observations.jsonl",
+        )
     if sys.stdout is None:
-        raise AutoscalerError(_NO_OUTPUT)
+        raise AutoscalerError(_NO_OUTPUT, next_step=_OPEN)
     for line in replay(to_policy(chosen), chosen.name, _lines(sys.stdin.buffer)):
         if not _print(line):  # whoever read us has seen enough
             break
@@ -229,12 +256,14 @@ def sandbox(
         name = error.name or ""
         if name.startswith("autoscaler.sandbox"):
             raise ConfigError(
-                "the sandbox comes with the source checkout alone: `make demo` runs it there"
+                "the sandbox comes with the source checkout alone",
+                next_step="make demo, in a checkout",
             ) from error
         if name.startswith("autoscaler"):
             raise
         raise ConfigError(
-            f"the sandbox needs {name}: pip install 'ollama-autoscaler[sandbox]'"
+            f"the sandbox needs the package {name}, which is not there",
+            next_step="pip install 'ollama-autoscaler[sandbox]'",
         ) from error
     options = SandboxOptions(
         config=config,
@@ -259,9 +288,15 @@ def _load(config: Path | None) -> Settings:
 def _choose(settings: Settings, name: str | None) -> TargetSettings:
     names = [target.name for target in settings.targets]
     if name is None and len(names) > 1:
-        raise InputError(f"--target must be given, one of {', '.join(names)}")
+        raise InputError(
+            f"--target must be given, one of {', '.join(names)}",
+            next_step=f"autoscaler decide --target {names[0]}",
+        )
     if name is not None and name not in names:
-        raise InputError(f"--target = {name}, must be one of {', '.join(names)}")
+        raise InputError(
+            f"--target = {name}, must be one of {', '.join(names)}",
+            next_step=f"autoscaler decide --target {names[0]}",
+        )
     return settings.targets[names.index(name) if name else 0]
 
 
@@ -270,7 +305,10 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise InputError(f"line {number}: not UTF-8 at byte {error.start}") from error
+            raise InputError(
+                f"line {number}: byte {error.start} is not UTF-8, must be text",
+                next_step=f"mend line {number} of the input, or convert it: iconv -t UTF-8",
+            ) from error
 
 
 def _show(findings: "Iterable[Finding]") -> None:

@@ -20,6 +20,16 @@ from collections.abc import Iterator
 class AutoscalerError(Exception):
     """The base of every error that this package raises on purpose."""
 
+    def __init__(self, message: str = "", *, next_step: str = "") -> None:
+        """Say what, where, which value and what would be right; and what to do or type next."""
+        super().__init__(message)
+        self.next_step = next_step
+
+
+def told(error: AutoscalerError) -> str:
+    """Return the one line that a person reads: what is wrong, and what to do or type next."""
+    return f"{error}; next: {error.next_step}" if error.next_step else str(error)
+
 
 class ConfigError(AutoscalerError):
     """The configuration cannot be used; the message is one line: key, rule and value."""

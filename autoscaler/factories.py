@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.haproxy import HaproxyGateways
+from autoscaler.adapters.haproxy_look import GatewayLook
 from autoscaler.adapters.kubernetes import (
     ApiClient,
     Elector,
@@ -59,6 +60,14 @@ def busy_source(
     return gateways.backend(url, target.gateway_backend) if url else None
 
 
+def gateway_look(settings: Settings, target: TargetSettings) -> GatewayLook | None:
+    """Return what `check` asks about a target's gateway; None where nobody can be asked."""
+    url = target.gateway_stats_url or settings.gateway.stats_url
+    if not url:
+        return None
+    return GatewayLook(url=url, backend=target.gateway_backend, timeout=settings.gateway.timeout)
+
+
 def kubernetes_client(settings: KubernetesSettings) -> ApiClient:
     """Return the client of the cluster that is meant. Raises ConfigError."""
     kubeconfig = None if settings.kubeconfig is None else str(settings.kubeconfig)
@@ -68,7 +77,8 @@ def kubernetes_client(settings: KubernetesSettings) -> ApiClient:
         given = {"kubeconfig": kubeconfig, "context": settings.context}
         keys = " and ".join(f"kubernetes.{key}" for key, value in given.items() if value)
         raise ConfigError(
-            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}"
+            f"{keys or 'kubernetes'}: {str(error).removeprefix('kubernetes: ')}",
+            next_step=error.next_step,
         ) from error
 
 

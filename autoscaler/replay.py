@@ -68,18 +68,23 @@ def _parse(line: str, number: int, state: ScalingState) -> Observation:
     try:
         data = json.loads(line, object_pairs_hook=_without_doubles)
     except json.JSONDecodeError as error:
-        raise InputError(f"line {number}: not JSON: {error}") from error
+        raise _refusal(number, f"not JSON: {error}, must be one object") from error
     except ValueError as error:  # a key that stands twice, an integer with too many digits
-        raise InputError(f"line {number}: {error}") from error
+        raise _refusal(number, str(error)) from error
     except RecursionError as error:
-        raise InputError(f"line {number}: not JSON: nested too deeply") from error
+        raise _refusal(number, "not JSON: nested too deeply, must be one object") from error
     try:
         observation = observation_from_json(data)
     except ValueError as refusal:
-        raise InputError(f"line {number}: {refusal}") from refusal
+        raise _refusal(number, str(refusal)) from refusal
     if state.last_cycle is not None and observation.now <= state.last_cycle:
-        raise InputError(
-            f"line {number}: now = {observation.now.isoformat()}, "
-            f"must be later than the line before ({state.last_cycle.isoformat()})"
-        )
+        now, before = observation.now.isoformat(), state.last_cycle.isoformat()
+        raise _refusal(number, f"now = {now}, must be later than the line before ({before})")
     return observation
+
+
+def _refusal(number: int, what: str) -> InputError:
+    return InputError(
+        f"line {number}: {what}",
+        next_step=f"mend line {number} of the input; README.md has one that works (Commands)",
+    )

@@ -190,7 +190,13 @@ def _status(code, message="as told"):
 
 def _deployment(replicas):
     labels = {"app": "ollama"}
-    container = {"name": "ollama", "resources": {"limits": {"cpu": "2"}}}
+    container = {
+        "name": "ollama",
+        "resources": {"limits": {"cpu": "2"}},
+        "lifecycle": {"preStop": {"exec": {"command": ["drain"]}}},
+        "readinessProbe": {"httpGet": {"path": "/api/version", "port": 11434}},
+    }
+    pod = {"containers": [container], "terminationGracePeriodSeconds": 330}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -198,7 +204,7 @@ def _deployment(replicas):
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
         },
         "status": {"replicas": replicas, "readyReplicas": replicas},
     }

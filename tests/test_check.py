@@ -1,16 +1,19 @@
 """`autoscaler check`: what it finds, and what it says to do."""
 
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 
+from autoscaler.adapters.haproxy_look import Server
+from autoscaler.adapters.kubernetes import Container, Written
 from autoscaler.check import LeaseProbe, Probe, Severity, World, check
 from autoscaler.decision.model import Missing, Pod, Sample, Samples
 from autoscaler.decision.words import Direction, MissingKind
-from autoscaler.errors import TargetReadError
+from autoscaler.errors import ObserveError, TargetReadError
 from autoscaler.ports import TargetState
 from autoscaler.settings import load
 
@@ -38,6 +41,17 @@ GOOD = {
 }
 
 
+def deployed(limit=Decimal(2), **changed):
+    """Return a Deployment in which everything is as it should be, unless told otherwise."""
+    whole = {
+        "containers": (Container(name="ollama", cpu_limit=limit, slots=1),),
+        "grace": timedelta(seconds=330),
+        "strategy": "RollingUpdate",
+        "unknown_annotations": {},
+    }
+    return Written(**whole | changed)
+
+
 class FakeCluster:
     """A cluster in which everything is as it should be, unless told otherwise."""
 
@@ -45,9 +59,8 @@ class FakeCluster:
         self.state = TargetState(current=2, ready=2, pods=PODS)
         self.granted = {"get deployments.apps": True, "list pods": True}
         self.asked = []
-        self.annotations = {}
         self.rivals = ()
-        self.limits = {"ollama": Decimal(2)}
+        self.deployment = deployed()
 
     def read(self):
         """Return the target."""
@@ -62,17 +75,13 @@ class FakeCluster:
         self.asked.append(does)
         return self._told(self.granted)
 
-    def unknown_annotations(self):
-        """Return annotations that mean nothing."""
-        return self._told(self.annotations)
+    def written(self):
+        """Return the Deployment as it is written."""
+        return self._told(self.deployment)
 
     def other_scalers(self):
         """Return the rivals."""
         return self._told(self.rivals)
-
-    def cpu_limits(self):
-        """Return the limits."""
-        return self._told(self.limits)
 
     def _told(self, value):
         if isinstance(value, Exception):
@@ -83,13 +92,20 @@ class FakeCluster:
 class FakeSource:
     """A source with set answers."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, spacings=None):
         self.answers = answers
+        self.spacings = spacings or {}
 
     def ask(self, queries, now):
-        """Return them."""
+        """Return them; whoever asks for anything at all is answered."""
         assert now == NOW
-        return {query.name: self.answers[query.name] for query in queries}
+        known = {"anything": Samples(samples=(sample(),))} | self.answers
+        return {query.name: known[query.name] for query in queries}
+
+    def spacing(self, selector):
+        """Return how far apart the samples are, in seconds."""
+        seconds = self.spacings.get(selector)
+        return None if seconds is None else timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -118,22 +134,24 @@ class FakeLease:
 
 
 class FakeGateway:
-    """A gateway that knows some addresses."""
+    """Gateway pods that have these servers."""
 
-    def __init__(self, requests):
-        self.requests = requests
+    def __init__(self, *pods):
+        self.pods = pods
 
-    def in_flight(self):
-        """Return the requests by address."""
-        return self.requests
+    def servers(self):
+        """Return them, or why there are none."""
+        if isinstance(self.pods[0], Exception):
+            raise self.pods[0]
+        return self.pods
 
 
-def findings(settings, cluster=None, *, busy=None, lease=None, **answers):
+def findings(settings, cluster=None, *, gateway=None, lease=None, spacings=None, **answers):
     """Return what is found, without what is in order."""
     cluster = cluster or FakeCluster()
     world = World(
-        source=FakeSource(GOOD | answers),
-        probes={"llm/ollama": Probe(target=cluster, checks=cluster, busy=busy)},
+        source=FakeSource(GOOD | answers, spacings),
+        probes={"llm/ollama": Probe(target=cluster, checks=cluster, gateway=gateway)},
         now=NOW,
         lease=LeaseProbe(namespace="llm", name="autoscaler", checks=lease) if lease else None,
     )
@@ -242,7 +260,7 @@ def test_a_target_that_cannot_be_read_is_found(settings):
 @pytest.mark.parametrize(
     ("current", "what", "step"),
     [
-        (0, "0 replicas: switched off", "scale it to 2"),
+        (0, "0 replicas: switched off", "scale deployment ollama --replicas=2"),
         (1, "outside 2..6", "min_replicas"),
         (9, "outside 2..6", "max_replicas"),
     ],
@@ -266,7 +284,7 @@ def test_missing_rights_are_named(settings):
         "the right to patch deployments/scale.apps is missing",
         "the right to a is missing",
     ]
-    assert found[0].next_step == "grant it in a Role of namespace llm"
+    assert found[0].next_step.startswith("grant it in a Role of namespace llm")
 
 
 def test_a_shadow_is_asked_for_no_right_to_write(settings):
@@ -288,7 +306,7 @@ def test_missing_rights_to_the_lease_are_named(settings):
     (found,) = findings(settings(), lease=FakeLease(LEASE_RIGHTS))
     assert (found.severity, found.where) == (Severity.ERROR, "lease llm/autoscaler")
     assert found.what == "the right to create leases is missing"
-    assert found.next_step == "grant it in a Role of namespace llm"
+    assert found.next_step.startswith("grant it in a Role of namespace llm")
 
 
 def test_a_lease_that_cannot_be_looked_at_is_told(settings):
@@ -321,7 +339,7 @@ def test_a_pause_is_told(settings, pause, what):
 def test_an_annotation_that_means_nothing_is_told(settings):
     """With its value, in a form that cannot end the line."""
     cluster = FakeCluster()
-    cluster.annotations = {"ollama-autoscaler/paused": "may\nbe"}
+    cluster.deployment = deployed(unknown_annotations={"ollama-autoscaler/paused": "may\nbe"})
     (found,) = findings(settings(), cluster)
     assert found.severity is Severity.WARNING
     told = "annotation ollama-autoscaler/paused has a meaning that nobody knows: "
@@ -329,24 +347,181 @@ def test_an_annotation_that_means_nothing_is_told(settings):
     assert "scale-down" in found.next_step
 
 
+def server(address="", *, up=True, limit=1):
+    """Return one place of the gateway."""
+    return Server(address=address, up=up and bool(address), limit=limit)
+
+
+BOTH = [server("10.0.0.1"), server("10.0.0.2"), *[server()] * 4]
+SILENT = ObserveError("http://gateway/: connection refused", next_step="correct gateway.stats_url")
+
+
 @pytest.mark.parametrize(
-    ("requests", "what"),
+    ("pods", "what", "step"),
     [
-        (None, "the gateway does not tell how many requests are in flight"),
-        ({}, "the gateway does not know 2 of 2 ready replicas"),
-        ({"10.0.0.1": 0, "10.0.0.9": 5}, "the gateway does not know 1 of 2 ready replicas"),
+        (
+            [SILENT],
+            f"the gateway does not tell how many requests are in flight: {SILENT}",
+            "correct gateway.stats_url",
+        ),
+        ([[server()] * 6], "the gateway does not know 2 of 2 ready replicas", "gateway_backend"),
+        (
+            [BOTH, [server("10.0.0.1"), *[server()] * 5]],
+            "the gateway does not know 1 of 2 ready replicas",
+            "gateway_backend",
+        ),
+        (
+            [[BOTH[0], replace(BOTH[1], up=False), *BOTH[2:]]],
+            "the gateway takes 1 of 2 ready replicas for dead: they fail its check",
+            "option httpchk",
+        ),
+        (
+            [[replace(BOTH[0], address=""), *BOTH[2:], server()]],
+            "the gateway's statistics lack the addresses of its servers: victims go blindly",
+            "stats show-legends",
+        ),
+        (
+            [BOTH, BOTH[:4]],
+            "the gateway has 4 places for replicas, max_replicas is 6: the others get no request",
+            "server-template to 6",
+        ),
+        (
+            [[replace(each, limit=4) for each in BOTH]],
+            "OLLAMA_NUM_PARALLEL is 1, the gateway gives a replica 4 at a time",
+            "GATEWAY_SLOTS",
+        ),
+        (
+            [[replace(each, limit=None) for each in BOTH]],
+            "the gateway's servers have no maxconn: requests queue where nobody counts them",
+            "GATEWAY_SLOTS",
+        ),
     ],
 )
-def test_a_gateway_that_cannot_tell_is_found(settings, requests, what):
-    """Then victims are chosen blindly."""
+def test_a_gateway_that_does_not_fit_is_found(settings, pods, what, step):
+    """Where one of several pods is wrong, too."""
     cluster = FakeCluster()
     addresses = {"ollama-a": "10.0.0.1", "ollama-b": "10.0.0.2"}
     cluster.state = TargetState(current=2, ready=2, pods=PODS, addresses=addresses)
-    (found,) = findings(settings(), cluster, busy=FakeGateway(requests))
+    (found,) = findings(settings(), cluster, gateway=FakeGateway(*pods))
     assert (found.severity, found.what) == (Severity.WARNING, what)
-    assert "gateway.stats_url" in found.next_step
-    complete = FakeGateway({"10.0.0.1": 0, "10.0.0.2": 3})
-    assert findings(settings(), cluster, busy=complete) == []
+    assert step in found.next_step
+    assert findings(settings(), cluster, gateway=FakeGateway(BOTH, BOTH)) == []
+
+
+def test_a_place_that_an_old_pod_has_left_does_not_count(settings):
+    """A slot keeps the address of who had it last, beside that of who is there now."""
+    cluster = FakeCluster()
+    cluster.state = TargetState(
+        current=1, ready=1, pods=PODS[:1], addresses={"ollama-a": "10.0.0.1"}
+    )
+    old = replace(server("10.0.0.1"), up=False)
+    pods = [server("10.0.0.1"), old, *[server()] * 4]
+    changed = settings("metrics:", "min_replicas: 1\n    metrics:")
+    answer = {"cpu_to_limit": Samples(samples=(sample(0.5, pod="ollama-a"),))}
+    assert findings(changed, cluster, gateway=FakeGateway(pods), **answer) == []
+
+
+RATE = "rate(busy[1m]) / limit"
+BUSY, LIMIT = '{__name__="busy"}', '{__name__="limit"}'
+
+
+@pytest.mark.parametrize(
+    ("busy", "limit", "what"),
+    [
+        (None, None, None),
+        (31, 31, None),
+        (31.9, 5, "a rate over 1m of samples 32s apart often has no answer: it needs two"),
+        (5, 31.9, "max_age 30s, and samples come 32s apart: it is stale most of the time"),
+    ],
+)
+def test_samples_that_are_too_far_apart_are_found(settings, busy, limit, what):
+    """Each by its own rule: a rate needs two, and no series may be older than max_age.
+
+    Their distance is measured, so that a twentieth more or less is no mistake.
+    """
+    changed = settings("query: x / limit", f"query: '{RATE}'")
+    stale = Samples(samples=(sample(0.5, age=45, pod="ollama-a"),))
+    answer = {} if what is None else {"cpu_to_limit": stale}
+    found = findings(changed, spacings={BUSY: busy, LIMIT: limit}, **answer)
+    assert [each.what for each in found][:1] == ([] if what is None else [what])
+    assert all("Stale" not in each.what for each in found)
+
+
+def test_an_interval_that_nothing_is_scraped_in_is_found(settings):
+    """Only where that is known of every metric."""
+    spacings = {'{__name__="x"}': 15, LIMIT: 20}
+    (found,) = findings(settings(), spacings=spacings)
+    assert found.what.startswith("interval 5s, and no metric has a new sample more often than")
+    assert findings(settings(), spacings={LIMIT: 20}) == []
+
+
+def test_a_prometheus_that_cannot_be_asked_is_told_once(settings):
+    """And not for each metric."""
+    wrong = Missing(missing=MissingKind.FAILED, detail="HTTP 401")
+    (found,) = findings(settings(), anything=wrong, queue_depth=wrong, cpu_to_limit=wrong)
+    assert (found.where, found.what) == ("prometheus.url", "http://prometheus:9090: HTTP 401")
+    assert "bearer_token_file" in found.next_step
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'sum(haproxy_backend_current_queue{proxy="ollama"})',
+        'sum(haproxy_backend_current_queue{proxy="ollama"}) + 0',
+    ],
+)
+def test_a_queue_alone_is_found_unless_another_metric_counts_who_is_served(settings, query):
+    """Or it may only grow."""
+    (found,) = findings(settings("sum(x)", f"'{query}'"))
+    assert "haproxy_backend_current_queue counts who waits" in found.what
+    grows = settings("query: sum(x)", f"use_for: scale_up, query: '{query}'")
+    assert findings(grows) == []
+    served = 'x / limit + on () group_left () sum(haproxy_server_current_sessions{proxy="ollama"})'
+    both = settings("sum(x)", f"'{query}'")
+    metrics = tuple(
+        each if each.name != "cpu_to_limit" else each.model_copy(update={"query": served})
+        for each in both.targets[0].metrics
+    )
+    target = both.targets[0].model_copy(update={"metrics": metrics})
+    assert findings(both.model_copy(update={"targets": (target,)})) == []
+
+
+def test_the_bounds_that_are_in_force_count(settings):
+    """At ten o'clock four replicas are what the schedule wants."""
+    window = "{name: day, start: 0 8 * * *, end: 0 18 * * *, min_replicas: 4, max_replicas: 9}"
+    changed = settings("    metrics:", f"    schedules: [{window}]\n    metrics:")
+    (found,) = findings(changed)
+    assert "outside 4..9 (schedule day)" in found.what
+    cluster = FakeCluster()
+    cluster.state = TargetState(current=8, ready=2, pods=PODS)
+    assert findings(changed, cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"grace": timedelta(seconds=59)}, "terminationGracePeriodSeconds is 59"),
+        ({"strategy": "Recreate"}, "strategy Recreate"),
+        ({"applied": (3, "argocd")}, "its manifest has replicas: 3, which argocd writes back"),
+    ],
+)
+def test_a_deployment_that_works_against_it_is_found(settings, changed, what):
+    """One warning each."""
+    cluster = FakeCluster()
+    cluster.deployment = deployed(**changed)
+    (found,) = findings(settings(), cluster)
+    assert found.severity is Severity.WARNING
+    assert what in found.what
+
+
+def test_a_sidecar_needs_neither_hook_nor_probe(settings):
+    """One container that drains, and one that is probed, are enough."""
+    cluster = FakeCluster()
+    sidecar = Container(name="proxy", cpu_limit=Decimal(1), drains=False, probed=False)
+    cluster.deployment = deployed(containers=(*deployed().containers, sidecar))
+    assert findings(settings(), cluster) == []
+    cluster.deployment = deployed(containers=(sidecar,))
+    assert len(findings(settings(), cluster)) == 2
 
 
 def test_another_autoscaler_on_the_target_is_an_error(settings):
@@ -368,13 +543,13 @@ def shadow(settings):
 def test_a_container_without_a_cpu_limit_is_found_where_a_query_divides_by_limits(settings):
     """Elsewhere it does not matter."""
     cluster = FakeCluster()
-    cluster.limits = {"ollama": None, "proxy": Decimal(1)}
+    cluster.deployment = deployed(limit=None)
     (found,) = findings(settings(), cluster)
     assert "container ollama has no CPU limit" in found.what
     assert findings(settings("x / limit", "x"), cluster) == []
 
 
-@pytest.mark.parametrize("attribute", ["granted", "annotations", "rivals", "limits"])
+@pytest.mark.parametrize("attribute", ["granted", "rivals", "deployment"])
 def test_what_could_not_be_looked_at_is_told(settings, attribute):
     """It is not taken for clean."""
     cluster = FakeCluster()

@@ -150,8 +150,9 @@ def test_a_check_with_findings_is_1(run, world, tmp_path):
     code, out, errors = run("check", "--config", str(path))
     assert (code, errors) == (1, [])
     (line,) = [line for line in out.splitlines() if line.startswith("error")]
-    assert "llm/ollama queue_depth: Failed" in line
-    assert "next: look at prometheus.url" in line
+    assert "prometheus.url" in line
+    assert "HTTP 503" in line
+    assert "next: correct prometheus.url" in line
 
 
 def test_findings_are_a_table_on_a_terminal(run, monkeypatch):
@@ -194,7 +195,7 @@ def test_each_line_is_answered_before_the_next_is_read():
     [
         (b"{\n", b"line 2: not JSON"),
         (b'{"now": 5}\n', b"line 2: "),
-        (b"\xff\n", b"line 2: not UTF-8"),
+        (b"\xff\n", b"line 2: byte 0 is not UTF-8"),
         (observation(0), b"line 2: now = "),
     ],
     ids=["no JSON", "no observation", "no text", "no later"],
@@ -252,8 +253,20 @@ def test_an_error_that_nobody_can_be_told_of_is_still_2(redirection):
 @pytest.mark.parametrize(
     ("redirection", "told"),
     [
-        (">&-", "standard output is closed, must be open"),
-        (">/dev/full", "standard output: No space left on device"),
+        (
+            ">&-",
+            (
+                "standard output is closed, must be open; "
+                "next: type it again without `>&-`, or with > FILE"
+            ),
+        ),
+        (
+            ">/dev/full",
+            (
+                "standard output: No space left on device, must take what is printed; "
+                "next: send it elsewhere: > FILE on a disk with room"
+            ),
+        ),
     ],
 )
 def test_an_answer_that_cannot_be_given_is_1(command, redirection, told):
@@ -263,7 +276,10 @@ def test_an_answer_that_cannot_be_given_is_1(command, redirection, told):
 
 def test_no_standard_input_is_bad_input():
     """There is nothing to decide on."""
-    told = "autoscaler: standard input is closed, must give observations"
+    told = (
+        "autoscaler: standard input is closed, must give observations; "
+        "next: autoscaler decide < observations.jsonl"
+    )
     assert shell("<&-", "decide") == (2, "", [told])
 
 
@@ -281,7 +297,10 @@ def test_one_of_several_targets_is_chosen_by_name(run, tmp_path, monkeypatch):
     path.write_text(CONFIGURATION + second)
     code, _, (line,) = run("decide", "--config", str(path))
     assert code == 2
-    assert line == "autoscaler: --target must be given, one of llm/ollama, llm/other"
+    assert line == (
+        "autoscaler: --target must be given, one of llm/ollama, llm/other; "
+        "next: autoscaler decide --target llm/ollama"
+    )
     code, _, (line,) = run("decide", "--config", str(path), "--target", "llm/nobody")
     assert code == 2
     assert "--target = llm/nobody, must be one of" in line
@@ -302,7 +321,12 @@ def test_an_unexpected_error_is_one_line_and_1(run, monkeypatch):
     assert run("check") == (
         1,
         "",
-        ["autoscaler: unexpected ZeroDivisionError: oh no; --debug shows where"],
+        [
+            (
+                "autoscaler: unexpected ZeroDivisionError: oh no; "
+                "next: autoscaler --debug check shows where"
+            )
+        ],
     )
     _, _, lines = run("--debug", "check")
     assert any("Traceback" in line for line in lines)
@@ -323,7 +347,8 @@ def test_a_package_without_the_sandbox_says_where_it_is(run, monkeypatch):
     code, _, (line,) = run("sandbox")
     assert code == 2
     assert line == (
-        "autoscaler: the sandbox comes with the source checkout alone: `make demo` runs it there"
+        "autoscaler: the sandbox comes with the source checkout alone; "
+        "next: make demo, in a checkout"
     )
 
 
@@ -336,7 +361,10 @@ def test_a_sandbox_without_its_packages_names_the_next_command(run, monkeypatch)
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     code, _, (line,) = run("sandbox")
     assert code == 2
-    assert line == "autoscaler: the sandbox needs aiohttp: pip install 'ollama-autoscaler[sandbox]'"
+    assert line == (
+        "autoscaler: the sandbox needs the package aiohttp, which is not there; "
+        "next: pip install 'ollama-autoscaler[sandbox]'"
+    )
 
 
 # --- signals ------------------------------------------------------------------------------------

@@ -136,8 +136,10 @@ class HealthServer:
         try:
             self._server = _Server(self._place, self._handler)
         except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise AutoscalerError(
-                f"http.host = {host}, http.port = {port}: cannot listen there: {error}"
+                f"http.host = {host}, http.port = {port}: cannot listen there: {reason}",
+                next_step="choose another http.port, or end what holds it: ss -ltnp",
             ) from error
         Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
         bound = self._server.server_address[1]

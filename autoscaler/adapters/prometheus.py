@@ -28,6 +28,7 @@ from autoscaler.adapters.freshness import (
 )
 from autoscaler.adapters.prometheus_http import AnswerError, QuerySession
 from autoscaler.adapters.promql import QueryError
+from autoscaler.adapters.spacing import LOOK_BACK, spacing_of
 from autoscaler.adapters.watchdog import WATCHDOG
 from autoscaler.decision.model import Missing, Sample, Samples
 from autoscaler.decision.words import MissingKind
@@ -145,6 +146,27 @@ class PrometheusSource:
         if not all(map(_HEADER_VALUE.fullmatch, headers.values())):
             return _all_failed(queries, _WRONG_HEADER)
         return _Round(self._session, headers, self._timeout, now).ask(queries)
+
+    def spacing(self, selector: str) -> timedelta | None:
+        """Return how far apart the samples of a plain selector's series are; None: unknown."""
+        if self._session is None:
+            return None
+        asked = {
+            "query": f"{selector}[{LOOK_BACK.total_seconds():.0f}s]",
+            "timeout": f"{self._timeout.total_seconds():.3f}",
+        }
+        try:
+            answer = self._session.request(
+                "GET",
+                f"{self._session.url}/api/v1/query",
+                params=asked,
+                headers=self._current_headers(),
+                timeout=self._timeout.total_seconds(),
+                expected="matrix",
+            )
+            return spacing_of(answer.json()["data"]["result"])
+        except Exception:  # noqa: BLE001 - whatever it is, it is not known
+            return None
 
     def _current_headers(self) -> dict[str, str]:
         headers = dict(self._headers)

@@ -70,9 +70,12 @@ class QuerySession:
         params: Mapping[str, str],
         headers: Mapping[str, str],
         timeout: float,
-        **_: object,
+        **more: object,
     ) -> "_Judged":
-        """Send a query; the response's `json()` is a success. Raises AnswerError otherwise."""
+        """Send a query; the response's `json()` is a success. Raises AnswerError otherwise.
+
+        With `expected` the answer may be something else than an instant vector: a `matrix`.
+        """
         sent = _encoded(tuple(params.items()))
         target = url.removeprefix(self._origin)
         options: dict[str, Any] = {"headers": {**headers, **self._headers}}
@@ -93,7 +96,8 @@ class QuerySession:
 
         key = params["query"]
         try:
-            return _Judged(_judge(*self._channels.call(key, timeout, work, repeatable=True)))
+            answer = self._channels.call(key, timeout, work, repeatable=True)
+            return _Judged(_judge(*answer, str(more.get("expected", "vector"))))
         except NoTurnError as error:
             raise AnswerError(str(error)) from None
 
@@ -158,7 +162,7 @@ def _bounded(response: BaseHTTPResponse) -> bytes:
     return bytes(body)
 
 
-def _judge(status: int, body: bytes) -> Mapping[str, Any]:
+def _judge(status: int, body: bytes, expected: str) -> Mapping[str, Any]:
     """Return the payload of a success; AnswerError for anything else."""
     try:
         payload = json.loads(body)
@@ -182,6 +186,7 @@ def _judge(status: int, body: bytes) -> Mapping[str, Any]:
         if not str(warning).startswith("PromQL "):
             raise AnswerError(f"answer is partial: {warning}")
     data = fields.get("data")
-    if not isinstance(data, dict) or data.get("resultType") != "vector":
-        raise AnswerError("answer is not an instant vector")
+    if not isinstance(data, dict) or data.get("resultType") != expected:
+        kind = {"vector": "an instant vector"}.get(expected, f"a {expected}")
+        raise AnswerError(f"answer is not {kind}")
     return fields

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import promql_parser as parser
@@ -54,6 +54,24 @@ class Selector:
     """The subqueries around it, innermost first."""
     by_pod: bool = False
     """The label `pod` of its series is the label `pod` of the result's."""
+    function: str = field(default="", compare=False, repr=False)
+    """What is made of its range, such as `rate`."""
+
+    @property
+    def name(self) -> str:
+        """Return the metric's exact name; empty where it has none."""
+        return self.exactly("__name__") or ""
+
+    def exactly(self, label: str) -> str | None:
+        """Return the one value that a label must have; None where it may have others."""
+        start = f'{label}="'
+        found = (each for each in self.matchers if each.startswith(start))
+        return next((each.removeprefix(start).removesuffix('"') for each in found), None)
+
+    @property
+    def plain(self) -> str:
+        """Return the series alone, as PromQL, wherever and whenever the query reads them."""
+        return "{" + ",".join(self.matchers) + "}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,18 +175,22 @@ def _kind(node: parser.Expr) -> str:
 # --- finding the selectors --------------------------------------------------------------------
 
 
-def _selectors(node: parser.Expr, outer: tuple[Place, ...], *, by_pod: bool) -> Iterator[Selector]:
+def _selectors(
+    node: parser.Expr, outer: tuple[Place, ...], *, by_pod: bool, function: str = ""
+) -> Iterator[Selector]:
     if isinstance(node, parser.VectorSelector):
         yield _selector(node, _place(node), outer, by_pod=by_pod)
         return
     if isinstance(node, parser.MatrixSelector):
         inner = node.vector_selector
-        yield _selector(inner, _place(inner, node.range), outer, by_pod=by_pod)
+        found = _selector(inner, _place(inner, node.range), outer, by_pod=by_pod)
+        yield replace(found, function=function)
         return
     if isinstance(node, parser.SubqueryExpr):
         outer = (_place(node, node.range, node.step), *outer)
+    function = str(node.func.name) if isinstance(node, parser.Call) else ""
     for part, keeps_pod in _parts(node):
-        yield from _selectors(part, outer, by_pod=by_pod and keeps_pod)
+        yield from _selectors(part, outer, by_pod=by_pod and keeps_pod, function=function)
 
 
 def _parts(node: parser.Expr) -> list[tuple[parser.Expr, bool]]:

@@ -1,54 +1,56 @@
-"""The target, rights, other scalers and the gateway, as the cluster has them."""
+"""The target, its pauses, rights and other scalers, as the cluster has them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from autoscaler.check import findings
-from autoscaler.check.findings import Finding
+from autoscaler.check.findings import Finding, Severity
 from autoscaler.check.world import Checks, World
+from autoscaler.decision.schedule import bounds_in_force
 from autoscaler.decision.words import Direction, Mode
 from autoscaler.errors import ObserveError
-from autoscaler.ports import BusySource, ScaleTarget, TargetState
+from autoscaler.ports import ScaleTarget, TargetState
 from autoscaler.settings import Settings, TargetSettings, to_policy
 
 _LOOK_ADVICE = "run this as somebody who may, or look yourself"
-_GATEWAY_ADVICE = "look at gateway.stats_url and gateway_backend; until then victims go blindly"
+_NOT_FOUND, _FORBIDDEN = "HTTP 404", "HTTP 403"
 
 
-def read(target: TargetSettings, deployment: ScaleTarget) -> tuple[TargetState | None, Finding]:
+def read(
+    target: TargetSettings, deployment: ScaleTarget, now: datetime
+) -> tuple[TargetState | None, Finding]:
     """Read the target as a cycle does; None where it cannot be read."""
-    name, least, most = target.name, target.min_replicas, target.max_replicas
+    name, bounds = target.name, bounds_in_force(to_policy(target), now)
+    least, most = bounds.min_replicas, bounds.max_replicas
     try:
         state = deployment.read()
     except ObserveError as error:
+        what = bare(target, error)
         step = "look at namespace, deployment, kubernetes.context and the daemon's rights"
-        return None, findings.error(name, _bare(target, error), step)
+        if _NOT_FOUND in what:
+            step = f"correct namespace or deployment: kubectl -n {target.namespace} get deployments"
+        return None, findings.error(name, what, step)
     told = f"{state.current} replicas, {state.ready} ready"
     if state.current == 0 and least > 0:
         what = "0 replicas: switched off, so the daemon holds"
-        return state, findings.warning(name, what, f"scale it to {least} to switch it on")
+        step = (
+            f"kubectl -n {target.namespace} scale deployment {target.deployment} --replicas={least}"
+        )
+        return state, findings.warning(name, what, step)
     if not least <= state.current <= most:
-        what = f"{told}, outside {least}..{most}: the daemon will move it to the nearest bound"
+        by = f" (schedule {bounds.schedule})" if bounds.schedule else ""
+        what = f"{told}, outside {least}..{most}{by}: the daemon will move it to the nearest bound"
         step = "change min_replicas or max_replicas if that is not meant"
         return state, findings.warning(name, f"{what} at once", step)
     return state, findings.ok(name, told)
 
 
-def look_at_pauses(
-    target: TargetSettings, state: TargetState | None, checks: Checks
-) -> Iterator[Finding]:
-    """Look at our annotations on the Deployment."""
-    if state is not None and (paused := _paused(state)):
+def look_at_pauses(target: TargetSettings, state: TargetState) -> Iterator[Finding]:
+    """Look at the pause of the Deployment."""
+    if paused := _paused(state):
         what = f"paused by its annotation: {paused}"
-        yield findings.warning(target.name, what, "take the annotation off to go on")
-    try:
-        unknown = checks.unknown_annotations()
-    except ObserveError as error:
-        yield _could_not_look(target, "annotations", error)
-        return
-    for key, value in unknown.items():
-        what = f"annotation {key} has a meaning that nobody knows: {value!r}"
-        step = 'write ollama-autoscaler/paused: "true", "scale-up" or "scale-down"'
-        yield findings.warning(target.name, what, step)
+        step = f"kubectl -n {target.namespace} annotate deployment {target.deployment}"
+        yield findings.warning(target.name, what, f"to go on: {step} ollama-autoscaler/paused-")
 
 
 def _paused(state: TargetState) -> str:
@@ -64,9 +66,17 @@ def look_at_rights(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
     try:
         rights = checks.rights(acts=acts, replaces=to_policy(target).restart_stuck)
     except ObserveError as error:
-        yield _could_not_look(target, "rights", error)
+        yield could_not_look(target, "rights", error)
         return
     yield from _judged(target.name, target.namespace, rights)
+
+
+def why_unread(reading: Finding, rights: Sequence[Finding]) -> list[Finding]:
+    """Tell once why a target cannot be read: by the right that is missing, where one is."""
+    judged = [each for each in rights if each.severity is not Severity.WARNING]
+    missing = [each.what for each in judged if each.severity is Severity.ERROR]
+    is_told = any("right to get" in what or "right to list" in what for what in missing)
+    return judged if is_told else [reading, *judged]
 
 
 def look_at_lease(settings: Settings, world: World) -> Iterator[Finding]:
@@ -86,8 +96,7 @@ def look_at_lease(settings: Settings, world: World) -> Iterator[Finding]:
 def _judged(where: str, namespace: str, rights: Mapping[str, bool]) -> Iterator[Finding]:
     """Tell of each right that is needed: of those that are there in one line."""
     for right in (right for right, granted in rights.items() if not granted):
-        step = f"grant it in a Role of namespace {namespace}"
-        yield findings.error(where, f"the right to {right} is missing", step)
+        yield findings.error(where, f"the right to {right} is missing", _grant(namespace))
     if granted := ", ".join(right for right, granted in rights.items() if granted):
         yield findings.ok(where, f"may {granted}")
 
@@ -97,61 +106,30 @@ def look_at_rivals(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
     try:
         rivals = checks.other_scalers()
     except ObserveError as error:
-        yield _could_not_look(target, "other autoscalers", error)
+        yield could_not_look(target, "other autoscalers", error)
         return
     for rival in rivals:
         what = f"{rival.kind} {rival.name} scales it, too"
         if target.mode is Mode.SHADOW:  # beside a shadow, that is just what one would expect
             yield findings.ok(target.name, what)
         else:
+            delete = f"kubectl -n {target.namespace} delete {rival.kind.lower()} {rival.name}"
             yield findings.error(
-                target.name, what, "delete it, or run this target with mode: shadow"
+                target.name, what, f"{delete}, or run this target with mode: shadow"
             )
 
 
-def look_at_gateway(
-    target: TargetSettings, state: TargetState | None, busy: BusySource | None
-) -> Iterator[Finding]:
-    """Look whether the gateway knows the replicas that are ready."""
-    if busy is None:
-        yield findings.ok(
-            target.name, "no gateway is asked for requests in flight: victims go blindly"
-        )
-        return
-    requests = busy.in_flight()
-    if requests is None:
-        what = "the gateway does not tell how many requests are in flight"
-        yield findings.warning(target.name, what, _GATEWAY_ADVICE)
-        return
-    ready = [pod.name for pod in state.pods if pod.ready and not pod.deleting] if state else []
-    addresses = state.addresses if state else {}
-    unknown = [name for name in ready if addresses.get(name) not in requests]
-    if unknown:
-        what = f"the gateway does not know {len(unknown)} of {len(ready)} ready replicas"
-        yield findings.warning(target.name, what, _GATEWAY_ADVICE)
-        return
-    yield findings.ok(target.name, f"the gateway knows all {len(ready)} ready replicas")
+def could_not_look(target: TargetSettings, at: str, error: ObserveError) -> Finding:
+    """Tell what is not known: it is not taken for clean."""
+    what = f"could not look at {at}: {bare(target, error)}"
+    step = _grant(target.namespace) if _FORBIDDEN in what else _LOOK_ADVICE
+    return findings.warning(target.name, what, step)
 
 
-def look_at_limits(target: TargetSettings, checks: Checks) -> Iterator[Finding]:
-    """Look for containers without the CPU limit that a query divides by."""
-    if not any("limit" in metric.query for metric in target.metrics):
-        return
-    try:
-        limits = checks.cpu_limits()
-    except ObserveError as error:
-        yield _could_not_look(target, "CPU limits", error)
-        return
-    for container in (name for name, limit in limits.items() if limit is None):
-        what = f"container {container} has no CPU limit, and a query divides by limits"
-        yield findings.warning(target.name, what, "set resources.limits.cpu in the Deployment")
+def _grant(namespace: str) -> str:
+    return f"grant it in a Role of namespace {namespace}, as deploy/autoscaler does"
 
 
-def _could_not_look(target: TargetSettings, at: str, error: ObserveError) -> Finding:
-    what = f"could not look at {at}: {_bare(target, error)}"
-    return findings.warning(target.name, what, _LOOK_ADVICE)
-
-
-def _bare(target: TargetSettings, error: ObserveError) -> str:
+def bare(target: TargetSettings, error: ObserveError) -> str:
     """Leave out the target's name, which stands in the finding's own place."""
     return str(error).removeprefix(f"{target.name}: ")

@@ -1,12 +1,13 @@
-"""What the configuration names on this machine, and the queries as they are written."""
+"""What the configuration names on this machine, and times that do not fit together."""
 
 import ssl
 from collections.abc import Iterator
+from datetime import timedelta
 
 from autoscaler.adapters import health, records
-from autoscaler.adapters.promql import check_query
 from autoscaler.check import findings
 from autoscaler.check.findings import Finding
+from autoscaler.duration import format_duration
 from autoscaler.settings import Settings, TargetSettings
 
 
@@ -52,9 +53,14 @@ def tell_policy(target: TargetSettings) -> Finding:
     return findings.ok(target.name, f"{bounds} by {names}; mode {target.mode}")
 
 
-def look_at_syntax(target: TargetSettings) -> Iterator[Finding]:
-    """Look at each query as it is written."""
-    for metric in target.metrics:
-        if wrong := check_query(metric.query):
-            where = f"{target.name} {metric.name}"
-            yield findings.error(where, f"the query cannot be used: {wrong}", findings.QUERY_ADVICE)
+def look_at_windows(settings: Settings, target: TargetSettings) -> Iterator[Finding]:
+    """Look for windows in which there is never more than one cycle."""
+    for key in ("scale_up", "scale_down"):
+        window: timedelta = getattr(target, key).stabilization_window
+        if timedelta(0) < window <= settings.interval:
+            what = (
+                f"{key}.stabilization_window {format_duration(window)} is not longer than the "
+                f"interval {format_duration(settings.interval)}: it holds nothing back"
+            )
+            step = f"make it several times the interval, or {key}.stabilization_window: 0s"
+            yield findings.warning(target.name, what, step)

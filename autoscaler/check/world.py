@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from autoscaler.ports import BusySource, MetricSource, ScaleTarget
+from autoscaler.adapters.haproxy_look import Servers
+from autoscaler.adapters.kubernetes import Written
+from autoscaler.ports import MetricSource, ScaleTarget
 
 
 class OtherScaler(Protocol):
@@ -26,14 +28,11 @@ class Checks(Protocol):
     def rights(self, *, acts: bool, replaces: bool) -> Mapping[str, bool]:
         """Return each right that is needed to scale and to replace, and whether we have it."""
 
-    def unknown_annotations(self) -> Mapping[str, str]:
-        """Return annotations for us that mean nothing to us, with their values."""
+    def written(self) -> Written:
+        """Return the Deployment as somebody has written it."""
 
     def other_scalers(self) -> Sequence[OtherScaler]:
         """Return who else scales the target."""
-
-    def cpu_limits(self) -> Mapping[str, object | None]:
-        """Return each container's CPU limit."""
 
 
 class LeaseChecks(Protocol):
@@ -43,13 +42,27 @@ class LeaseChecks(Protocol):
         """Return each right that leadership needs, and whether we have it."""
 
 
+class Gateway(Protocol):
+    """What the gateway says of its servers."""
+
+    def servers(self) -> Sequence[Servers]:
+        """Return those of each gateway pod. Raises ObserveError with what to do."""
+
+
+class Source(MetricSource, Protocol):
+    """Answers the queries, and says how often there is something new."""
+
+    def spacing(self, selector: str) -> timedelta | None:
+        """Return how far apart the samples of a selector's series are; None: unknown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One target's place in the cluster."""
 
     target: ScaleTarget
     checks: Checks
-    busy: BusySource | None = None
+    gateway: Gateway | None = None
     """None: no gateway is named."""
 
 
@@ -66,7 +79,7 @@ class LeaseProbe:
 class World:
     """What there is to look at, beyond the configuration."""
 
-    source: MetricSource
+    source: Source
     probes: Mapping[str, Probe]
     """By the target's name."""
     now: datetime

@@ -39,7 +39,10 @@ def fault_named(name: str | None) -> Fault | None:
     if name is None:
         return None
     if name not in FAULTS:
-        raise InputError(f"--fault = {name}, must be one of {', '.join(FAULTS)}")
+        raise InputError(
+            f"--fault = {name}, must be one of {', '.join(FAULTS)}",
+            next_step=f"autoscaler sandbox --fault {FAULTS[0]}",
+        )
     return Fault(name)
 
 

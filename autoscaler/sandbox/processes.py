@@ -35,7 +35,8 @@ def require_programs(*names: str) -> None:
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         raise ProgramMissingError(
-            f"{' and '.join(missing)} not found on PATH; type: apt-get install {' '.join(missing)}"
+            f"{' and '.join(missing)} not found on PATH, must be installed",
+            next_step=f"apt-get install {' '.join(missing)}",
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from autoscaler.errors import AutoscalerError, ConfigError, InputError
+from autoscaler.errors import AutoscalerError, ConfigError, InputError, told
 from autoscaler.sandbox import gateway, monitoring, stack
 from autoscaler.sandbox.faults import FAULTS, fault_named
 from autoscaler.sandbox.live import Screen, screen
@@ -71,7 +71,7 @@ def run_sandbox(options: SandboxOptions, on: Screen | None = None) -> int:
         require_programs("haproxy", "prometheus")
         setup = _setup(options)
     except (ConfigError, InputError, ProgramMissingError) as error:
-        return _fail(str(error), 2)
+        return _fail(told(error), 2)
     console = Console()
     shown = on or screen(console, plain=options.plain)
     out = options.out or OUT
@@ -81,9 +81,10 @@ def run_sandbox(options: SandboxOptions, on: Screen | None = None) -> int:
         ended = asyncio.run(_run(setup, shown, options))
         problems = tell(ended, console, out / REPORT)
     except OSError as error:
-        return _fail(f"{error.filename or out}: {error.strerror or error}", 1)
+        what = f"{error.filename or out}: {error.strerror or error}, must be a folder to write to"
+        return _fail(f"{what}; next: autoscaler sandbox --out FOLDER", 1)
     except AutoscalerError as error:
-        return _fail(str(error), 1)
+        return _fail(told(error), 1)
     finally:
         shutil.rmtree(setup.directory, ignore_errors=True)
     for problem in problems:
@@ -95,16 +96,23 @@ def _setup(options: SandboxOptions) -> Setup:
     """Check everything that can be checked before anything runs."""
     for shipped in (gateway.CONFIG, monitoring.CONFIG):
         if not shipped.exists():
-            raise ConfigError(f"{shipped}: no such file, the sandbox runs from a checkout alone")
+            raise ConfigError(
+                f"{shipped}: no such file, the sandbox runs from a checkout alone",
+                next_step="make demo, in a checkout",
+            )
     config = find_file(options.config)
     settings = load(config, {})
     if len(settings.targets) != 1:
-        raise ConfigError(f"{config}: targets = {len(settings.targets)}, must be 1 for the sandbox")
+        raise ConfigError(
+            f"{config}: targets = {len(settings.targets)}, must be 1 for the sandbox",
+            next_step="autoscaler sandbox --config FILE with one target",
+        )
     most, places = settings.targets[0].max_replicas, gateway.most_replicas()
     if most > places:
         raise ConfigError(
             f"{config}: targets[0].max_replicas = {most}, must be at most {places}:"
-            f" {gateway.CONFIG} has a place for so many replicas"
+            f" {gateway.CONFIG} has a place for so many replicas",
+            next_step=f"autoscaler sandbox --config FILE with max_replicas: {places}",
         )
     profile = profile_named(options.profile or PROFILE)
     traffic = _traffic(options, profile)
@@ -125,12 +133,18 @@ def _setup(options: SandboxOptions) -> Setup:
 def _traffic(options: SandboxOptions, profile: Profile) -> Traffic:
     limit_s = None if options.minutes is None else 60.0 * options.minutes
     if limit_s is not None and limit_s <= 0:
-        raise InputError(f"--minutes = {options.minutes:g}, must be above 0")
+        raise InputError(
+            f"--minutes = {options.minutes:g}, must be above 0",
+            next_step="autoscaler sandbox --minutes 15",
+        )
     if options.trace is None:
         return generate(profile, options.seed, limit_s or _GENERATED_S)
     busy = HOME_BUSY_SLOTS if options.busy_slots is None else options.busy_slots
     if busy <= 0:
-        raise InputError(f"--busy-slots = {busy:g}, must be above 0")
+        raise InputError(
+            f"--busy-slots = {busy:g}, must be above 0",
+            next_step=f"autoscaler sandbox --trace FILE --busy-slots {HOME_BUSY_SLOTS:g}",
+        )
     return thin(read_trace(options.trace, limit_s), profile, options.seed, busy)
 
 
@@ -141,7 +155,8 @@ def _speed(options: SandboxOptions, settings: Settings, traffic: Traffic) -> flo
     if not 1 <= options.speed <= fastest:
         raise InputError(
             f"--speed = {options.speed:g}, must be from 1 to {fastest:g}"
-            " (the daemon's interval must not fall below 100ms)"
+            " (the daemon's interval must not fall below 100ms)",
+            next_step=f"autoscaler sandbox --speed {min(fastest, _FASTEST):g}",
         )
     return options.speed
 

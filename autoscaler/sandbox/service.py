@@ -99,7 +99,10 @@ def profile_named(name: str) -> Profile:
     try:
         return PROFILES[name]
     except KeyError:
-        raise InputError(f"profile = {name!r}, must be one of {', '.join(PROFILES)}") from None
+        raise InputError(
+            f"--profile = {name}, must be one of {', '.join(PROFILES)}",
+            next_step=f"autoscaler sandbox --profile {next(iter(PROFILES))}",
+        ) from None
 
 
 @dataclass(slots=True, eq=False)

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, pi, sin
 from pathlib import Path
+from shlex import quote
 from statistics import NormalDist, fmean
 from typing import TextIO
 
@@ -181,13 +182,22 @@ def read_trace(path: Path, limit_s: float | None = None) -> Traffic:
     InputError with file, line, key and value.
     """
     try:
+        return _read(path, limit_s)
+    except InputError as error:
+        shown = "zcat" if path.suffix == ".gz" else "cat"
+        error.next_step = f"{shown} {quote(str(path))} | head -3, which begins {','.join(COLUMNS)}"
+        raise
+
+
+def _read(path: Path, limit_s: float | None) -> Traffic:
+    try:
         with _open(path) as text:
             requests = tuple(_rows(path, text, inf if limit_s is None else limit_s))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"trace {path}: {reason}; must be a readable CSV or CSV.gz") from error
+        raise InputError(f"trace {path}: {reason}, must be a readable CSV or CSV.gz") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"trace {path}: {error}; must be CSV in UTF-8") from error
+        raise InputError(f"trace {path}: {error}, must be CSV in UTF-8") from error
     if not requests:
         raise InputError(f"trace {path}: no requests, must have at least one row below its header")
     duration = requests[-1].arrival_s if limit_s is None else limit_s

@@ -10,6 +10,7 @@ mappings are given whole, as JSON or YAML.
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -41,11 +42,23 @@ def find_file(given: Path | None = None) -> Path:
         if path.exists():
             return path
     tried = " and ".join(str(path) for path in DEFAULT_PATHS)
-    raise ConfigError(f"no configuration file at {tried}, must be given with --config FILE")
+    raise ConfigError(
+        f"no configuration file at {tried}, must be given with --config FILE",
+        next_step="autoscaler check --offline --config FILE",
+    )
 
 
 def load(path: Path, environ: Mapping[str, str], **arguments: Any) -> Settings:
     """Read and check everything. Raises ConfigError: one line with key, rule and value."""
+    try:
+        return _load(path, environ, **arguments)
+    except ConfigError as error:
+        mended = f"mend it, then type: autoscaler check --offline --config {quote(str(path))}"
+        error.next_step = error.next_step or mended
+        raise
+
+
+def _load(path: Path, environ: Mapping[str, str], **arguments: Any) -> Settings:
     from_file = read_yaml(path)
     from_environment = _Environment(Settings, environ)
 

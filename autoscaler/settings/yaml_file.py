@@ -9,12 +9,14 @@ line may well be part of a password.
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
 
 from autoscaler.errors import ConfigError
 
+_ANOTHER = "name another file with --config FILE"
 _LARGEST = 1 << 20
 """Bytes; a configuration beyond this is some other file."""
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
@@ -82,14 +84,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file, must be a configuration file") from error
+        raise ConfigError(
+            f"{path}: no such file, must be a configuration file", next_step=_ANOTHER
+        ) from error
     except IsADirectoryError as error:
-        raise ConfigError(f"{path}: is a directory, must be a file") from error
+        raise ConfigError(f"{path}: is a directory, must be a file", next_step=_ANOTHER) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+        raise ConfigError(
+            f"{path}: cannot be read: {reason}, must be a file that you may read",
+            next_step=f"ls -l {quote(str(path))}",
+        ) from error
     if len(content) > _LARGEST:
-        raise ConfigError(f"{path}: must not be larger than {_LARGEST} bytes")
+        raise ConfigError(f"{path}: must not be larger than {_LARGEST} bytes", next_step=_ANOTHER)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -39,6 +39,7 @@ from autoscaler.errors import (
     TargetWriteError,
     UnknownWriteError,
 )
+from autoscaler.sandbox.kube.calls import APPLY
 from autoscaler.sandbox.kube.resources import AUTOSCALERS, PODS, SCALED_OBJECTS
 from tests.sandbox.kube_cluster import ClusterThread
 
@@ -653,9 +654,8 @@ def test_a_file_that_is_no_kubeconfig_is_called_so(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ConfigError) as error:
         load_client(str(path))
-    told = f"kubernetes: kubeconfig {path}: is not a kubeconfig; run in a cluster, set KUBECONFIG, "
-    assert str(error.value).startswith(told)
-    assert "\n" not in str(error.value)
+    assert str(error.value) == f"kubernetes: kubeconfig {path}: is not a kubeconfig"
+    assert error.value.next_step.startswith("run in a cluster, set KUBECONFIG, ")
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"kind": "Config"}'])
@@ -664,10 +664,10 @@ def test_an_unusable_kubeconfig_is_refused_with_the_next_step(tmp_path, content)
     path = tmp_path / "kubeconfig"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match="set KUBECONFIG") as error:
+    with pytest.raises(ConfigError, match=str(path)) as error:
         load_client(str(path))
-    assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+    assert "set KUBECONFIG" in error.value.next_step
 
 
 def test_an_unknown_context_is_refused(tmp_path):
@@ -784,7 +784,7 @@ def test_annotations_that_mean_nothing_are_told(checks, annotations, unknown):
     """A value that nobody knows, and a key that is written wrong; in a line, and short."""
     body = {"metadata": {"annotations": annotations}}
     k.AppsV1Api(checks._client).patch_namespaced_deployment(NAME, NS, body)
-    assert checks.unknown_annotations() == unknown
+    assert checks.written().unknown_annotations == unknown
 
 
 def test_other_scalers_are_found(kube, checks):
@@ -823,17 +823,48 @@ def test_scalers_that_may_not_be_listed_are_no_clean_bill(kube, checks, resource
         checks.other_scalers()
 
 
+@pytest.mark.parametrize(
+    ("annotation", "applied"),
+    [
+        ('{"spec": {"replicas": 3}}', (3, "kubectl apply")),
+        ('{"spec": {}}', None),
+        ('{"spec": []}', None),
+        ("no JSON", None),
+    ],
+)
+def test_replicas_in_an_applied_manifest_are_told(checks, annotation, applied):
+    """With who applies it; a manifest that nobody can read says nothing."""
+    key = "kubectl.kubernetes.io/last-applied-configuration"
+    body = {"metadata": {"annotations": {key: annotation}}}
+    k.AppsV1Api(checks._client).patch_namespaced_deployment(NAME, NS, body)
+    assert checks.written().applied == applied
+
+
+def test_replicas_that_are_applied_on_the_servers_side_are_told(checks):
+    """By the manager that owns them."""
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": {"replicas": 2},
+    }
+    k.AppsV1Api(checks._client).patch_namespaced_deployment(
+        NAME, NS, body, field_manager="argocd", force=True, _content_type=APPLY
+    )
+    assert checks.written().applied == (2, "argocd")
+
+
 @pytest.mark.parametrize(("limit", "cores"), [("2", Decimal(2)), ("500m", Decimal("0.5"))])
 def test_cpu_limits_are_in_cores(checks, limit, cores):
     """Whatever notation the manifest has."""
     edit_limits(checks, {"cpu": limit})
-    assert checks.cpu_limits() == {"ollama": cores}
+    assert [each.cpu_limit for each in checks.written().containers] == [cores]
 
 
 def test_a_container_without_a_cpu_limit_is_told(checks):
     """None is not zero."""
     edit_limits(checks, {"cpu": None})
-    assert checks.cpu_limits() == {"ollama": None}
+    assert [each.cpu_limit for each in checks.written().containers] == [None]
 
 
 def edit_limits(checks, limits):

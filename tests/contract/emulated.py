@@ -11,11 +11,7 @@ from autoscaler.sandbox.kube.resources import PODS, SCALED_OBJECTS
 from tests.contract.world import NAME, Answer, World, is_ready
 from tests.sandbox.kube_cluster import QUICK, ClusterThread
 
-_NOT_SHIPPED = (
-    ("delete", "pods"),
-    ("list", "horizontalpodautoscalers"),
-    ("list", "scaledobjects"),
-)
+_NOT_SHIPPED = (("delete", "pods"),)
 """What the daemon asks for and has no right to, with the Roles as they are shipped."""
 
 

@@ -136,8 +136,6 @@ def test_a_refusal_names_what_was_asked_for(world):
 
 def test_other_scalers_are_found(world, checks):
     """Those of this Deployment."""
-    world.give_right("list", "horizontalpodautoscalers", "autoscaling")
-    world.give_right("list", "scaledobjects", "keda.sh")
     for each in (scaler("mine", NAME), scaler("other", "x"), scaler("keda", NAME, owner="so")):
         assert world.raw("POST", "horizontalpodautoscalers", each).code == 201
     assert checks.other_scalers() == (
@@ -147,8 +145,6 @@ def test_other_scalers_are_found(world, checks):
 
 def test_scaled_objects_are_found(world, checks):
     """Where the cluster has KEDA."""
-    world.give_right("list", "horizontalpodautoscalers", "autoscaling")
-    world.give_right("list", "scaledobjects", "keda.sh")
     with world.scaled_objects():
         for name, aim in (("so", {"name": NAME}), ("set", {"name": NAME, "kind": "StatefulSet"})):
             spec = {"scaleTargetRef": aim, "maxReplicaCount": 7}
@@ -165,7 +161,8 @@ def test_scaled_objects_are_found(world, checks):
 
 
 def test_scalers_that_may_not_be_listed_are_no_clean_bill(world, checks):
-    """As it is with the shipped Roles."""
+    """Whoever takes that right away is told so."""
+    world.take_right("list", "horizontalpodautoscalers", "autoscaling")
     with pytest.raises(TargetReadError, match=r"cannot list horizontalpodautoscalers\.autoscaling"):
         checks.other_scalers()
 
@@ -176,11 +173,12 @@ def test_a_cpu_limit_is_in_cores(world, checks, limit, cores):
     container = {"name": "ollama", "resources": {"limits": {"cpu": limit}}}
     body = {"spec": {"template": {"spec": {"containers": [container]}}}}
     assert world.raw("PATCH", f"deployments/{NAME}", body).code == 200
-    assert checks.cpu_limits() == {"ollama": None if cores is None else Decimal(cores)}
+    (container,) = checks.written().containers
+    assert container.cpu_limit == (None if cores is None else Decimal(cores))
 
 
 def test_annotations_that_mean_nothing_are_told(world, checks):
     """With their value, one line long."""
     wrong = {"ollama-autoscaler/pause": "true\nnow", "ollama-autoscaler/paused": "scale-up"}
     assert world.annotate(f"deployments/{NAME}", wrong).code == 200
-    assert checks.unknown_annotations() == {"ollama-autoscaler/pause": "true?now"}
+    assert checks.written().unknown_annotations == {"ollama-autoscaler/pause": "true?now"}

@@ -401,7 +401,7 @@ def alive(pid):
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["--profile", "7b"], 2, b"profile = '7b', must be one of"),
+        (["--profile", "7b"], 2, b"--profile = 7b, must be one of"),
         (["--slots", "0"], 2, b"--slots must be at least 1"),
         (["--speed", "0"], 2, b"above 0"),
         (["--host", "192.0.2.1"], 1, b"replica x: "),

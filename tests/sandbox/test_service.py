@@ -47,7 +47,7 @@ def test_prompts_are_cut_to_the_context_and_outputs_to_their_cap():
 
 def test_an_unknown_profile_is_refused_with_the_known_ones():
     """The message says what would be right."""
-    with pytest.raises(InputError, match=r"^profile = '7b', must be one of 1b-sbc, 3b-i3, "):
+    with pytest.raises(InputError, match=r"^--profile = 7b, must be one of 1b-sbc, 3b-i3, "):
         profile_named("7b")
 
 

@@ -1,4 +1,4 @@
-"""The autoscaler's rights in a cluster: what a running daemon was seen to use, and no more."""
+"""The autoscaler's rights in a cluster: what it and `check` were seen to use, and no more."""
 
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from autoscaler.adapters.kubernetes import KubernetesTarget, load_client
+from autoscaler.bootstrap import check_settings
 from autoscaler.sandbox.kube import Access
+from autoscaler.settings import load
 from tests.sandbox.kube_cluster import ClusterThread
 from tests.stack import builds
 from tests.stubs import DaemonProcess, World
@@ -50,8 +52,8 @@ def scaled(daemon, up):
 def run(tmp_path_factory):
     """Run the daemon until it has led, held, grown, shrunk, failed to and been outdone.
 
-    Then let a stuck pod be replaced, and return the cluster: what was accessed, before that and
-    by that, and what was written.
+    Then let a stuck pod be replaced, and everything be checked, as in the daemon's pod; return the
+    cluster: what was accessed, before that and by each, and what was written.
     """
     folder = tmp_path_factory.mktemp("rights")
     with ExitStack() as ending:
@@ -84,8 +86,15 @@ def run(tmp_path_factory):
         client = load_client(str(cluster.kubeconfig_path))
         target = KubernetesTarget(namespace="llm", name="ollama", client=client)
         target.replace(target.read().pods[0].name)
+        replacing, audit = frozenset(cluster.accesses), tuple(cluster.audit)
+
+        cluster.accesses.clear()
+        config = folder / "autoscaler.yaml"
+        check_settings(load(config, {"AUTOSCALER_KUBERNETES__KUBECONFIG": str(seen.kubeconfig)}))
+        # What one may do oneself, everybody may ask.
+        checking = {each for each in cluster.accesses if "accessreview" not in each.resource}
         return SimpleNamespace(
-            used=used, replacing=frozenset(cluster.accesses), audit=tuple(cluster.audit)
+            used=used, replacing=replacing, checking=frozenset(checking), audit=audit
         )
 
 
@@ -98,7 +107,8 @@ def needed(run, whole, objects) -> frozenset[Access]:
     home = builds.pods_of(objects, "autoscaler").namespace
     told = {"pods": {"name": ""}, "leases": {"namespace": home}}
     chosen = builds.COMBINATIONS[whole].components if whole in builds.COMBINATIONS else ()
-    seen = run.used | run.replacing if "restart-stuck" in chosen else run.used
+    seen = run.used | run.checking
+    seen |= run.replacing if "restart-stuck" in chosen else frozenset()
     return frozenset(replace(access, **told.get(access.resource, {})) for access in seen)
 
 
@@ -159,6 +169,13 @@ def test_the_run_did_all_that_the_daemon_does(run):
     assert any("None" in mark for mark in marks)
 
 
+def test_a_check_needs_two_rights_more_than_the_daemon(run):
+    """It looks for other scalers on the same Deployment, and writes nothing."""
+    asked = {(access.verb, access.resource) for access in run.checking - run.used}
+    assert asked == {("list", "horizontalpodautoscalers"), ("list", "scaledobjects")}
+    assert {access.verb for access in run.checking} == {"get", "list"}
+
+
 def test_all_writes_have_one_name(run):
     """Whoever looks into managed fields, events or the audit log finds the daemon by it."""
     assert {entry.who for entry in run.audit} == {"ollama-autoscaler"}
@@ -167,7 +184,7 @@ def test_all_writes_have_one_name(run):
 @pytest.mark.parametrize(
     ("role", "number"),
     [
-        *(("autoscaler", number) for number in range(4)),
+        *(("autoscaler", number) for number in range(6)),
         *(("autoscaler-lease", number) for number in range(2)),
     ],
 )

@@ -13,7 +13,8 @@ fence            a client whose writes only a leader makes
 events           Kubernetes events, in the background
 event_reporter   which cycles are worth one
 
-checks           rights, other scalers, CPU limits
+checks           rights, other scalers, the Deployment as it is written
+written          what of that is worth looking at
 
 client           connect, call within a timeout, turn every failure into one of ours
 transport        one request, bounded in time and in size
@@ -29,10 +30,12 @@ from autoscaler.adapters.kubernetes.fence import fenced
 from autoscaler.adapters.kubernetes.leadership import LeadershipListeners, LeaseLeadership
 from autoscaler.adapters.kubernetes.lease import LeaseClient, own_namespace
 from autoscaler.adapters.kubernetes.target import KubernetesTarget
+from autoscaler.adapters.kubernetes.written import Container, Written
 
 __all__ = [
     "FIELD_MANAGER",
     "ApiClient",
+    "Container",
     "Elector",
     "EventReporter",
     "Events",
@@ -46,6 +49,7 @@ __all__ = [
     "OtherScaler",
     "Right",
     "Timing",
+    "Written",
     "fenced",
     "load_client",
     "own_namespace",

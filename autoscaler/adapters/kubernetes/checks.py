@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +10,6 @@ from kubernetes.client import (
     AuthorizationV1Api,
     AutoscalingV2Api,
     CustomObjectsApi,
-    V1Container,
     V1Deployment,
     V1ResourceAttributes,
     V1SelfSubjectAccessReview,
@@ -19,20 +17,17 @@ from kubernetes.client import (
     V2HorizontalPodAutoscalerList,
 )
 from kubernetes.client.exceptions import ApiException
-from kubernetes.utils import parse_quantity
 
-from autoscaler.adapters.kubernetes.annotations import unknown_in
 from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, ObjectClient, Right, need
 from autoscaler.adapters.kubernetes.events import CREATE_EVENTS
 from autoscaler.adapters.kubernetes.lease import LEADING
 from autoscaler.adapters.kubernetes.target import READING, REPLACING, SCALING
-from autoscaler.adapters.lines import printable
+from autoscaler.adapters.kubernetes.written import Written, written
 from autoscaler.errors import TargetReadError
 
 _LIST_HPAS = Right(verb="list", resource="horizontalpodautoscalers", group="autoscaling")
 _LIST_SCALED_OBJECTS = Right(verb="list", resource="scaledobjects", group="keda.sh")
 _SCALED_OBJECTS_VERSION = "v1alpha1"
-_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +88,11 @@ class KubernetesChecks(_Reviews):
             for right in (*READING, *writing, *replacing)
         }
 
-    def unknown_annotations(self) -> Mapping[str, str]:
-        """Return those of our annotations at the Deployment that mean nothing, with their value."""
-        metadata = need(self._read_deployment().metadata)
-        unknown = unknown_in(metadata.annotations or {})
-        return {
-            printable(key[:_SHOWN_CHARACTERS]): printable(value[:_SHOWN_CHARACTERS])
-            for key, value in unknown.items()
-        }
+    def written(self) -> Written:
+        """Return the Deployment as somebody has written it."""
+        with self._reading(GET_DEPLOYMENT):
+            read = AppsV1Api(self._client).read_namespaced_deployment
+            return written(self._call(V1Deployment, read, self._name, self._namespace))
 
     def other_scalers(self) -> tuple[OtherScaler, ...]:
         """List the HPAs and ScaledObjects aimed at the Deployment.
@@ -108,18 +100,6 @@ class KubernetesChecks(_Reviews):
         An HPA that belongs to a ScaledObject is left out: the ScaledObject is the one to mend.
         """
         return (*self._autoscalers(), *self._scaled_objects())
-
-    def cpu_limits(self) -> Mapping[str, Decimal | None]:
-        """Give the CPU limit of each container of the pod template, in cores; None: no limit."""
-        deployment = self._read_deployment()
-        with self._reading(GET_DEPLOYMENT):
-            pod = need(need(deployment.spec).template.spec)
-            return {container.name: _cpu_limit(container) for container in pod.containers}
-
-    def _read_deployment(self) -> V1Deployment:
-        with self._reading(GET_DEPLOYMENT):
-            read = AppsV1Api(self._client).read_namespaced_deployment
-            return self._call(V1Deployment, read, self._name, self._namespace)
 
     def _autoscalers(self) -> Iterator[OtherScaler]:
         with self._reading(_LIST_HPAS):
@@ -171,11 +151,3 @@ class KubernetesChecks(_Reviews):
 
 def _has_our_name(right: Right) -> bool:
     return right.resource == GET_DEPLOYMENT.resource
-
-
-def _cpu_limit(container: V1Container) -> Decimal | None:
-    limits = container.resources.limits if container.resources else None
-    quantity = (limits or {}).get("cpu")
-    if quantity is None:
-        return None
-    return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call]

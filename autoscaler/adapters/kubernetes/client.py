@@ -74,8 +74,9 @@ def load_client(kubeconfig: str | None = None, context: str | None = None) -> Ap
         where = "kubeconfig" if is_named else "no usable service account, and kubeconfig"
         raise ConfigError(
             f"kubernetes: {where} {kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION}: "
-            f"{tell_config(error)}; run in a cluster, set KUBECONFIG, or name a file with which "
-            "`kubectl --kubeconfig FILE get pods` works"
+            f"{tell_config(error)}",
+            next_step="run in a cluster, set KUBECONFIG, or name a file with which "
+            "`kubectl --kubeconfig FILE get pods` works",
         ) from error
 
 
