@@ -9,11 +9,12 @@ from pathlib import Path
 
 import aiohttp
 
+from autoscaler.charts.steps import Point
 from autoscaler.sandbox.cycles import Cycle, CycleLog
 from autoscaler.sandbox.gateway import Slots
 from autoscaler.sandbox.lanes import ScaledLane
 from autoscaler.sandbox.report import Change
-from autoscaler.sandbox.summary import Point, percentile
+from autoscaler.sandbox.summary import percentile
 
 CPU_METRIC = "cpu_to_limit"
 _LOOK_SECONDS = 0.2
