@@ -46,15 +46,16 @@ def _tiles(report: Report) -> Iterator[tuple[str, str]]:
     theirs, ours, figures = report.figures.theirs, report.figures.ours, report.figures
     if figures.compared:
         yield f"{figures.agreed / figures.compared:.0%}", "of the time both agree"
-    yield f"{theirs.replica_hours:.2f} → {ours.replica_hours:.2f}", "replica-hours"
-    yield f"{theirs.changes} → {ours.changes}", "changes"
+    yield f"{theirs.replica_hours:.2f} → {ours.replica_hours:.2f}", "replica-hours, theirs → ours"
+    yield f"{theirs.changes} → {ours.changes}", "changes, theirs → ours"
     if theirs.queued is not None and ours.queued is not None:
         yield f"{shown(theirs.queued)} → {shown(ours.queued)}", "time with a queue"
     yield f"{shown(theirs.short)} → {shown(ours.short)}", "time below what the load needs"
 
 
 def _figures(report: Report) -> str:
-    table = html.lanes(["theirs", "ours"], ((row[0], row[1:]) for row in rows(report)))
+    figures = ((label, (ours, theirs)) for label, theirs, ours in rows(report))
+    table = html.lanes(["ours", "theirs"], figures)
     return table + (
         "<p>Queue: requests beyond what the ready replicas answer at a time. What the load needs:"
         " the least number that would not ask to grow, by our target values. Replica-hours: of the"
@@ -93,7 +94,7 @@ def _charts(report: Report, told: Sequence[Stretch]) -> Iterator[str]:
     theirs, ours = _points(curves.theirs, report.begin), _points(curves.ours, report.begin)
     both = [Line(css="theirs", points=theirs, over=()), Line(css="ours", points=ours)]
     legend = (("theirs", "what was done"), ("ours", "what we would have done"))
-    yield html.figure("Replicas", chart("Replicas", 190, both, 3), legend)
+    yield html.figure("Replicas", chart("Replicas", 190, both, _most(report) + 0.5), legend)
     if curves.requests:
         points = _points(curves.requests, report.begin)
         lines = [Line(css="running", points=points, over=())]
@@ -105,6 +106,10 @@ def _charts(report: Report, told: Sequence[Stretch]) -> Iterator[str]:
         drawn = chart("Use", 80, lines, 1)
         name = f"{curves.use_name}, mean of the other's pods; 1 is our target value"
         yield html.figure("Use of a replica over its target value", drawn, (("cpu", name),))
+
+
+def _most(report: Report) -> int:
+    return max(report.figures.theirs.highest, report.figures.ours.highest)
 
 
 def _points(curve: Curve, begin: datetime) -> list[Point]:

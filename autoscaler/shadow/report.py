@@ -92,8 +92,10 @@ def limits(report: Report) -> Iterator[str]:
 
 def shown(span: timedelta) -> str:
     """Write a span, in whole seconds from ten seconds on."""
-    whole = timedelta(seconds=round(span.total_seconds()))
-    return format_duration(whole if abs(span) >= timedelta(seconds=10) else span)
+    seconds = span.total_seconds()
+    if abs(seconds) < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + "s"
+    return format_duration(timedelta(seconds=round(seconds)))
 
 
 def number(value: float) -> str:

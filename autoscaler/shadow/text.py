@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from textwrap import fill
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -15,7 +14,6 @@ from autoscaler.shadow.stretches import Stretch, largest
 
 SHOWN = 12
 """Disagreements that are told one by one."""
-_WIDTH = 100
 
 
 def rows(report: Report) -> Iterator[tuple[str, str, str]]:
@@ -53,7 +51,7 @@ def render(report: Report, *, width: int | None) -> str:
     console = Console(width=width)
     with console.capture() as drawn:
         console.print(Group(*_tables(report)), highlight=False)
-    return drawn.get().rstrip("\n")
+    return "\n".join(line.rstrip() for line in drawn.get().rstrip("\n").split("\n"))
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -88,8 +86,10 @@ def _tables(report: Report) -> Iterator[RenderableType]:
         for line in why:
             yield Padding(Text(line), (0, 0, 0, 2))
     yield Padding(Text("What this cannot know", style="bold"), (1, 0, 0, 0))
+    said = Table.grid(padding=(0, 1))
     for text in limits(report):
-        yield Text(fill(text, _WIDTH, initial_indent="- ", subsequent_indent="  "), style="dim")
+        said.add_row("-", Text(text, style="dim"))
+    yield said
 
 
 def _told(report: Report) -> Sequence[Stretch]:
