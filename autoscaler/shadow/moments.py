@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain, pairwise
 
 from autoscaler.adapters.cycle_view import view_of
 from autoscaler.decision.cycle import Cycle, judge
@@ -56,15 +55,15 @@ class Moment:
     sentence: str
     """What our decision said; empty where it is not worth the time to tell."""
     follows: bool
-    """Whether the cycle before it is the one before in time: nothing is missing in between."""
+    """Whether the cycle before it stands for all the time in between."""
 
 
 def moments(entries: Entries, survey: Survey, window: Window, done: Done) -> Iterator[Moment]:
     """Yield every cycle of the target, in order."""
     run, teller, leavers = Run(survey.start_up), _Teller(), _Leavers()
-    for record, span, follows in _spans(entries, survey, window):
+    for record, span, follows, saw in _spans(entries, survey, window):
         judged = judge(record.policy, record.state, record.observation)
-        ours = run.cycle(record, judged, after_gap=not follows)
+        ours = run.cycle(record, judged, after_gap=not (follows and saw))
         seen = record.observation
         theirs = done.at(seen.now, seen.current)
         yield Moment(
@@ -88,17 +87,26 @@ def moments(entries: Entries, survey: Survey, window: Window, done: Done) -> Ite
 
 def _spans(
     entries: Entries, survey: Survey, window: Window
-) -> Iterator[tuple[Record, timedelta, bool]]:
-    """Yield each record, how long it stands for, and whether it follows the one before."""
-    follows = False
-    pairs = pairwise(chain(_cycles(entries, survey, window), ((None, None),)))
-    for (at, record), (until, _) in pairs:
-        if at is None or record is None:
-            follows = False
+) -> Iterator[tuple[Record, timedelta, bool, bool]]:
+    """Yield each record with the time that it stands for.
+
+    And whether the one before stands for all the time up to it, and whether no cycle in between
+    came to no decision.
+    """
+    held: tuple[Record, bool, bool] | None = None
+    saw = True
+    for at, record in _cycles(entries, survey, window):
+        if record is None:
+            saw = False
             continue
-        gap = survey.interval if until is None else until - at
-        yield record, min(gap, survey.patience), follows
-        follows = gap <= survey.patience
+        follows = False
+        if held is not None:
+            gap = at - held[0].observation.now
+            follows = gap <= survey.patience
+            yield held[0], min(gap, survey.patience), held[1], held[2]
+        held, saw = (record, follows, saw), True
+    if held is not None:
+        yield held[0], survey.interval, held[1], held[2]
 
 
 def _cycles(

@@ -18,7 +18,9 @@ Entries = Callable[[], Iterator[Entry]]
 
 _OFTEN = 0.1
 _MISSED_CYCLES = 3
-"""A cycle stands for its time until the next one, but for no more than so many usual intervals."""
+_PATIENCE = timedelta(minutes=1)
+"""A cycle stands for its time until the next one, but for no longer than this, or than three usual
+intervals, if that is longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Survey:
     @property
     def patience(self) -> timedelta:
         """Return how long a cycle stands for at most."""
-        return _MISSED_CYCLES * self.interval
+        return max(_MISSED_CYCLES * self.interval, _PATIENCE)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from autoscaler.adapters.lines import printable
 from autoscaler.shadow.figures import REVERSAL_WITHIN, Side
 from autoscaler.shadow.report import Report, clock, limits, shown, span_of, theirs_because
 from autoscaler.shadow.stretches import Stretch, largest
@@ -47,7 +48,7 @@ def head(report: Report) -> str:
 def render(report: Report, *, width: int | None) -> str:
     """Return the report as a terminal of that width shows it; None: as plain lines."""
     if width is None:
-        return "\n".join(_lines(report))
+        return "\n".join(map(printable, _lines(report)))
     console = Console(width=width)
     with console.capture() as drawn:
         console.print(Group(*_tables(report)), highlight=False)
@@ -72,24 +73,29 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _tables(report: Report) -> Iterator[RenderableType]:
-    yield Text(head(report))
+    yield _text(head(report))
     table = Table("", show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("theirs", justify="right")
     table.add_column("ours", justify="right")
     for row in rows(report):
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_text, row))
     yield Padding(table, (1, 0))
     yield Text(_count(report), style="bold")
     for stretch in _told(report):
         title, *why = _stretch(stretch)
-        yield Text(title, style="yellow" if stretch.replica_hours > 0 else "cyan")
+        yield _text(title, style="yellow" if stretch.replica_hours > 0 else "cyan")
         for line in why:
-            yield Padding(Text(line), (0, 0, 0, 2))
+            yield Padding(_text(line), (0, 0, 0, 2))
     yield Padding(Text("What this cannot know", style="bold"), (1, 0, 0, 0))
     said = Table.grid(padding=(0, 1))
     for text in limits(report):
-        said.add_row("-", Text(text, style="dim"))
+        said.add_row("-", _text(text, style="dim"))
     yield said
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return a text that is no markup and steers no terminal: records may be anybody's."""
+    return Text(printable(text), style=style)
 
 
 def _told(report: Report) -> Sequence[Stretch]:

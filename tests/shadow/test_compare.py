@@ -6,14 +6,17 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.decision.model import Pod
+from autoscaler.decision.record import Outcome
 from autoscaler.decision.words import MetricType
 from autoscaler.errors import InputError
+from autoscaler.records import Entry, Gap
+from autoscaler.shadow.compare import compare
 from autoscaler.shadow.figures import reversals
 from autoscaler.shadow.stretches import Kind
 from autoscaler.shadow.survey import Window, survey
-from autoscaler.shadow.theirs import ByPrometheus
+from autoscaler.shadow.theirs import ByPrometheus, ByRecords
 from tests.decision.build import CPU, QUEUE, at, missing, per_pod, pods_per, policy, seconds, seen
-from tests.shadow.build import QUICK, compared, entries, load, shadowed, spans
+from tests.shadow.build import QUICK, TARGET, compared, entries, load, shadowed, spans
 
 BURST = load((3, 0.8, 1), (6, 4.0, 1), (3, 4.0, 5), (6, 0.8, 5))
 """Half a minute of one request, then five; the other grows a minute later and stays."""
@@ -171,12 +174,24 @@ def test_scaling_that_a_person_switches_off_is_off_for_ours_as_well():
 
 
 def test_time_that_nobody_watched_is_not_compared():
-    """An hour without a cycle counts as three intervals, and parts the stretch in two."""
+    """An hour without a cycle counts as a minute, and parts the stretch in two."""
     cycles = load((6, 4.0, 1))
     cycles = [*cycles[:3], *(replace(each, now=each.now + seconds(3600)) for each in cycles[3:])]
     report = compared([*shadowed(_fresh(cycles))])
-    assert report.figures.compared == seconds(2 * 10 + 30 + 3 * 10)
-    assert spans(report) == [(0, 50), (3630, 3660)]
+    assert report.figures.compared == seconds(2 * 10 + 60 + 3 * 10)
+    assert spans(report) == [(0, 80), (3630, 3660)]
+
+
+def test_cycles_without_a_decision_part_no_stretch():
+    """The API was away for half a minute: the numbers are known again before they are too old."""
+    records = shadowed(load((9, 4.0, 1)))
+    gap = Gap(target=TARGET, now=at(31), outcome=Outcome.SKIPPED, reason="", error="no answer")
+    lines = [Entry(line=1, record=one) for one in (*records[:3], *records[6:])]
+    lines.insert(3, Entry(line=1, gap=gap))
+    read, everything = (lambda: iter(lines)), Window()
+    report = compare(read, survey(read, None, everything), everything, ByRecords())
+    assert spans(report) == [(0, 90)]
+    assert report.figures.compared == seconds(90)
 
 
 def _fresh(cycles):

@@ -60,6 +60,15 @@ def test_a_terminal_gets_the_same_within_its_width():
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("width", [None, 100])
+def test_what_a_record_says_steers_no_terminal(width):
+    """Records may be anybody's."""
+    evil = [replace(each, writer="\x1b[31mred\n[bold]") for each in CYCLES]
+    text = render(compared(shadowed(evil)), width=width)
+    assert "?[31mred?[bold]" in " ".join(text.split())
+    assert "\x1b[31mred" not in text
+
+
 def test_of_many_disagreements_the_largest_are_told_and_all_are_counted():
     """JSON has them all."""
     text = render(OFTEN, width=None)

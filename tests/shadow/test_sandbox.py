@@ -14,7 +14,7 @@ from autoscaler.shadow import Asked, compare_records
 from autoscaler.shadow.stretches import Kind
 from tests.sandbox.stacks import small_stack
 
-SPEED = float(os.environ.get("TRYSPEED", "25"))
+SPEED = 25.0
 BUSY_CORES = 0.9
 """Of two: 45 % of the request, inside HPA's tolerance around 50: no queue shows in that."""
 POLICY = {
