@@ -268,7 +268,7 @@ def sandbox(
 def shadow_report(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Records; records.path if not given."),
+        typer.Argument(metavar="FILE", help="Records; records.path if not given."),
     ] = None,
     config: _Config = None,
     prometheus: Annotated[

@@ -12,6 +12,7 @@ from autoscaler.sandbox.hpa import MANAGER
 from autoscaler.settings import PrometheusSettings
 from autoscaler.shadow import Asked, compare_records
 from autoscaler.shadow.stretches import Kind
+from autoscaler.shadow.text import render
 from tests.sandbox.stacks import small_stack
 
 SPEED = 25.0
@@ -22,7 +23,7 @@ POLICY = {
     "max_replicas": 6,
     "mode": "shadow",
     "scale_down": {
-        "stabilization_window": "40s",
+        "stabilization_window": "90s",
         "cooldown": "0s",
         "policies": [{"type": "percent", "value": 100, "period": "15s"}],
     },
@@ -69,10 +70,16 @@ class Story:
         rival = self.stack.lane.rival
         rival.settings = replace(rival.settings, target=target)
 
-    def stretches(self, report, name):
-        """Return those that lie in a part of the story."""
+    def largest(self, report, name, kind):
+        """Return the largest stretch of a kind that lies in a part of the story."""
         begin, end = self.times[name]
-        return [each for each in report.stretches if each.end > begin and each.begin < end]
+        found = [
+            each
+            for each in report.stretches
+            if each.end > begin and each.begin < end and each.kind is kind
+        ]
+        assert found, f"{name}, {begin} to {end}:\n{render(report, width=None)}"
+        return max(found, key=lambda each: abs(each.replica_hours))
 
 
 async def test_the_report_names_what_an_hpa_does_not_see_does_late_and_takes_away(tmp_path):
@@ -86,7 +93,7 @@ async def test_the_report_names_what_an_hpa_does_not_see_does_late_and_takes_awa
             await story.seconds(40)
             assert lane.desired() == 2
         await story.until_wanted(lambda cycle: cycle.value("queue_depth") == 0, "a lull")
-        await story.seconds(80)
+        await story.seconds(130)
         story.aim(20)
         async with story.part("late", 5):
             await stack.until(lambda: lane.desired() >= 5, "the HPA to follow")
@@ -94,7 +101,7 @@ async def test_the_report_names_what_an_hpa_does_not_see_does_late_and_takes_awa
             story.aim(50)
         async with story.part("taken", 4):
             await stack.until(lambda: lane.desired() <= 4, "the HPA to shrink")
-            await story.seconds(15)
+            await story.seconds(40)
         findings = await _check(stack)
         by_records, by_prometheus = await asyncio.to_thread(_reports, stack)
         writes = list(lane.cluster.audit)
@@ -124,8 +131,7 @@ def _wrote_nothing(writes, accesses):
 
 
 def _names_the_unseen_queue(story, report):
-    found = [each for each in story.stretches(report, "unseen") if each.kind is Kind.NEVER_GREW]
-    stretch = max(found, key=lambda each: each.replica_hours)
+    stretch = story.largest(report, "unseen", Kind.NEVER_GREW)
     assert stretch.theirs == (2,)
     assert max(stretch.ours) >= 5
     assert "AboveTarget (queue_depth" in stretch.ours_because
@@ -136,8 +142,7 @@ def _names_the_unseen_queue(story, report):
 
 
 def _names_the_late_burst(story, report):
-    found = [each for each in story.stretches(report, "late") if each.kind is Kind.GREW_LATER]
-    stretch = max(found, key=lambda each: each.replica_hours)
+    stretch = story.largest(report, "late", Kind.GREW_LATER)
     assert "AboveTarget (queue_depth" in stretch.ours_because
     assert stretch.most_waiting >= 1
     write = stretch.later[0]
@@ -146,8 +151,7 @@ def _names_the_late_burst(story, report):
 
 
 def _names_the_shrink(story, report):
-    found = [each for each in story.stretches(report, "taken") if each.kind is Kind.SHRANK_EARLIER]
-    stretch = max(found, key=lambda each: each.replica_hours)
+    stretch = story.largest(report, "taken", Kind.SHRANK_EARLIER)
     assert (stretch.write.writer, stretch.write.at) == (MANAGER, stretch.begin)
     assert min(stretch.theirs) < min(stretch.ours)
     assert stretch.gone >= 1
