@@ -40,9 +40,9 @@ class Figures:
     blind_cycles: int
     """Lacked a metric; the time counts all the same."""
     gone: int
-    """Pods that the other side let go."""
+    """Pods that left."""
     gone_busy: int
-    """Of those, at work when they were first seen leaving."""
+    """Of those, at work when they were last seen."""
     unknown: timedelta
     """Cycles for which the other side's replicas are not known; they are not compared."""
     theirs: Side

@@ -49,7 +49,7 @@ class Moment:
     writer: str | None
     """Who wrote the replicas last, as the API tells it."""
     gone: tuple[int, int]
-    """Pods that were first seen leaving now, and how many of those were at work."""
+    """Pods that left since the cycle before, and how many of those were at work when last seen."""
     reason: Reason
     """Of our decision."""
     sentence: str
@@ -78,7 +78,7 @@ def moments(entries: Entries, survey: Survey, window: Window, done: Done) -> Ite
             blind=tuple(each.metric.name for each in judged.readings if each.missing),
             uses=tuple(_use(each) for each in judged.readings if not each.missing),
             writer=seen.writer,
-            gone=leavers.look(seen.pods or ()),
+            gone=leavers.look(seen.pods),
             reason=ours.record.decision.reason,
             sentence=teller.tell(theirs, ours, follows=follows),
             follows=follows,
@@ -190,12 +190,15 @@ def sentence_of(record: Record) -> str:
 
 @dataclass(slots=True)
 class _Leavers:
-    """Counts pods when they are first seen leaving."""
+    """Counts pods that leave, each once: an idle one may be gone before a cycle sees it leaving."""
 
-    leaving: set[str] = field(default_factory=set)
+    staying: dict[str, bool] = field(default_factory=dict)
+    """Of the cycle before: pod to whether it was at work."""
 
-    def look(self, pods: Sequence[Pod]) -> tuple[int, int]:
-        going = [pod for pod in pods if pod.deleting]
-        new = [pod for pod in going if pod.name not in self.leaving]
-        self.leaving = {pod.name for pod in going}
-        return len(new), sum(bool(pod.in_flight) for pod in new)
+    def look(self, pods: Sequence[Pod] | None) -> tuple[int, int]:
+        if pods is None:
+            return 0, 0
+        now = {pod.name: bool(pod.in_flight) for pod in pods}
+        before, self.staying = self.staying, {p.name: now[p.name] for p in pods if not p.deleting}
+        gone = [name for name in before if name not in self.staying]
+        return len(gone), sum(now.get(name, before[name]) for name in gone)

@@ -35,7 +35,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """A stretch of cycles in which ours is always above, or always below."""
+    """A stretch of cycles in which ours is always above, or always below.
+
+    Where the other moves further away meanwhile, another one begins.
+    """
 
     kind: Kind
     begin: datetime
@@ -104,6 +107,11 @@ class _Open:
         self.gone = [old + new for old, new in zip(self.gone, moment.gone, strict=True)]
         self.last = moment
 
+    def goes_on(self, moment: Moment, side: int) -> bool:
+        """Tell whether a cycle belongs to it: ours on the same side, the other not further off."""
+        own = 1 if self.above else -1
+        return side == own and (_known(moment) - _known(self.last)) * own >= 0
+
     def closed(self, after: Moment | None, write: Write | None) -> Stretch:
         """Return it as it is, now that something else follows."""
         moved = 0 if after is None else _known(after) - _known(self.last)
@@ -160,8 +168,7 @@ class Finder:
             return
         write = self._written(moment)
         side = (moment.ours > moment.theirs) - (moment.ours < moment.theirs)
-        goes_on = self._open is not None and before is not None
-        if self._open is None or not goes_on or side != (1 if self._open.above else -1):
+        if self._open is None or before is None or not self._open.goes_on(moment, side):
             yield from self._close(moment if before is not None else None, write)
             if side:
                 self._open = _Open(

@@ -72,6 +72,15 @@ def test_a_stretch_has_the_kind_of_its_beginning_and_end(cycles, kinds):
     assert [each.kind for each in compared(shadowed(cycles)).stretches] == kinds
 
 
+def test_a_move_further_away_is_a_disagreement_of_its_own():
+    """The other grows a little, too late, and shrinks again while the queue is still there."""
+    cycles = load((3, 0.8, 1), (3, 4.0, 1), (3, 4.0, 3), (3, 4.0, 2), (3, 4.0, 5))
+    report = compared(shadowed(cycles))
+    assert [each.kind for each in report.stretches] == [Kind.GREW_LATER, Kind.SHRANK_EARLIER]
+    assert spans(report) == [(30, 90), (90, 120)]
+    assert report.stretches[1].ours_because.startswith("holds 5, WithinTolerance (queue_depth 4")
+
+
 def test_a_hold_of_ours_is_told_by_the_rule_that_holds():
     """The other shrinks into the lull; ours says which window keeps its number."""
     plan = replace(QUICK, scale_down=replace(QUICK.scale_down, stabilization_window=seconds(300)))
@@ -265,13 +274,13 @@ def test_a_reversal_takes_the_direction_back_within_ten_minutes(moves, count):
 
 
 def test_pods_that_go_are_counted_with_what_they_were_doing():
-    """Each once, when it is first seen leaving."""
+    """Each once: one is seen leaving for a while, two are gone from one cycle to the next."""
     going = Pod(name="b", deleting=True, in_flight=1)
-    idle = Pod(name="c", deleting=True, in_flight=0)
-    pods = [(Pod(name="a"),)] * 2 + [(Pod(name="a"), going, idle)] * 2
+    three = [Pod(name=name, in_flight=int(name == "d")) for name in "bcd"]
+    pods = [(Pod(name="a"), *three)] * 2 + [(Pod(name="a"), going)] * 2 + [(Pod(name="a"),)]
     cycles = [seen(1, now=10.0 * index, queue=0.8, pods=some) for index, some in enumerate(pods)]
     figures = compared(shadowed(cycles)).figures
-    assert (figures.gone, figures.gone_busy) == (2, 1)
+    assert (figures.gone, figures.gone_busy) == (3, 2)
 
 
 def test_a_replica_answers_as_many_at_a_time_as_was_seen():

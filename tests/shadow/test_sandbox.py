@@ -15,7 +15,7 @@ from autoscaler.shadow.stretches import Kind
 from autoscaler.shadow.text import render
 from tests.sandbox.stacks import small_stack
 
-SPEED = 25.0
+SPEED = 30.0
 BUSY_CORES = 0.9
 """Of two: 45 % of the request, inside HPA's tolerance around 50: no queue shows in that."""
 POLICY = {
@@ -23,7 +23,7 @@ POLICY = {
     "max_replicas": 6,
     "mode": "shadow",
     "scale_down": {
-        "stabilization_window": "90s",
+        "stabilization_window": "60s",
         "cooldown": "0s",
         "policies": [{"type": "percent", "value": 100, "period": "15s"}],
     },
@@ -51,7 +51,7 @@ class Story:
 
     async def _ask(self, over):
         while not over.is_set():
-            assert await self.stack.chat(500) == "whole"
+            assert await self.stack.chat(300) == "whole"
 
     async def seconds(self, simulated):
         """Let simulated time pass."""
@@ -93,7 +93,7 @@ async def test_the_report_names_what_an_hpa_does_not_see_does_late_and_takes_awa
             await story.seconds(40)
             assert lane.desired() == 2
         await story.until_wanted(lambda cycle: cycle.value("queue_depth") == 0, "a lull")
-        await story.seconds(130)
+        await story.seconds(90)
         story.aim(20)
         async with story.part("late", 5):
             await stack.until(lambda: lane.desired() >= 5, "the HPA to follow")
