@@ -39,9 +39,9 @@ NEWEST := $(TOOLS)/haproxy/haproxy
 $(NEWEST): scripts/newest-haproxy.sh
 	@scripts/newest-haproxy.sh "$(dir $@)"
 
-demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name SPEED=n OUT=folder)
+demo: setup system ## run the whole stack on this machine (TRACE=file FAULT=name RIVAL=hpa SPEED=n OUT=folder)
 	@exec $(BIN)/autoscaler sandbox $(if $(TRACE),--trace "$(TRACE)") $(if $(FAULT),--fault "$(FAULT)") \
-	  $(if $(SPEED),--speed "$(SPEED)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+	  $(if $(RIVAL),--rival "$(RIVAL)") $(if $(SPEED),--speed "$(SPEED)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 test: setup system tools ## run all tests
 	@$(BIN)/pytest -n 3 $(ARGS)

@@ -13,6 +13,7 @@ line on standard error.
 
 import os
 import shlex
+import shutil
 import signal
 import sys
 import traceback
@@ -26,7 +27,14 @@ import typer
 from autoscaler import __version__
 from autoscaler.daemon.reload import ConfigFile
 from autoscaler.errors import AutoscalerError, ConfigError, InputError, told
-from autoscaler.settings import Settings, TargetSettings, find_file, load, to_policy
+from autoscaler.settings import (
+    PrometheusSettings,
+    Settings,
+    TargetSettings,
+    find_file,
+    load,
+    to_policy,
+)
 from autoscaler.settings.refusal import printable
 
 if TYPE_CHECKING:
@@ -241,6 +249,9 @@ def sandbox(
     fault: Annotated[
         str | None, typer.Option(help="prometheus-outage, replica-crash or gateway-restart.")
     ] = None,
+    rival: Annotated[
+        str | None, typer.Option(help="Who writes instead, beside the daemon in shadow mode: hpa.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="For report and records.")
     ] = None,
@@ -274,11 +285,77 @@ def sandbox(
         trace=trace,
         busy_slots=busy_slots,
         fault=fault,
+        rival=rival,
         out=out,
         keep=keep,
         plain=plain,
     )
     return run_sandbox(options)
+
+
+@app.command("shadow-report")
+def shadow_report(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Records; records.path if not given."),
+    ] = None,
+    config: _Config = None,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Who knows the replicas that there were, by kube-state-metrics."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAMESPACE/NAME", help="The only one if not given.")
+    ] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Leave out what was before.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Leave out what came then or later.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as a page, too, with curves.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Compare what a shadow would have done with what another autoscaler did."""
+    from autoscaler.shadow import Asked, Told, compare_records, tell
+
+    settings = _load(config) if config or not files else None
+    asked = Asked(
+        files=files or _records_of(settings),
+        prometheus=_prometheus(prometheus, settings),
+        target=target,
+        begin=begin,
+        end=end,
+    )
+    told = Told(as_json=as_json, html=html, width=_width())
+    _print(tell(compare_records(asked), told))
+    return 0
+
+
+def _records_of(settings: Settings | None) -> list[Path]:
+    path = settings.records.path if settings else None
+    if path is None:
+        raise InputError("no FILE is given and records.path is empty, must name the records")
+    return [path]
+
+
+def _prometheus(url: str | None, settings: Settings | None) -> PrometheusSettings | None:
+    """Return whom to ask: with the configuration's token, certificates and headers, if any."""
+    if url is None:
+        return None
+    known = settings.prometheus if settings else PrometheusSettings()
+    return known.model_copy(update={"url": url})
+
+
+def _width() -> int | None:
+    """Return how wide standard output is; None where it is no terminal."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def _load(config: Path | None) -> Settings:

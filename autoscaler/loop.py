@@ -227,6 +227,7 @@ class TargetLoop:
             self._state = remember(self._plan.policy, self._state, ours.change, at)
         zero_is_off = self._plan.policy.least_replicas > 0
         foreign = self._writes.foreign(seen, zero_is_off=zero_is_off)
+        shadow = self._plan.mode is Mode.SHADOW
         return Observation(
             now=now,
             current=seen.current,
@@ -236,7 +237,8 @@ class TargetLoop:
             paused=seen.paused,
             paused_direction=seen.paused_direction,
             # In shadow mode another writer is expected, and nobody is there to stand down.
-            foreign_write=None if self._plan.mode is Mode.SHADOW else foreign,
+            foreign_write=None if shadow else foreign,
+            writer=seen.writer.manager if shadow and seen.writer else None,
         )
 
     def _with_requests(self, seen: TargetState) -> tuple[Pod, ...]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.decision.model import Scaling
-from autoscaler.decision.record import Outcome
+from autoscaler.decision.record import Outcome, to_json
 from autoscaler.decision.words import Mode, Reason, WriteResult
 from autoscaler.errors import TargetReadError, TargetWriteError, UnknownWriteError
 from autoscaler.ports import LastWriter
@@ -260,6 +260,20 @@ def test_a_shadow_beside_another_writer_goes_on_deciding():
         report = rig.loop.run_once()
         rig.clock.pass_by()
         assert report.record.decision.to == 6
+
+
+def test_a_shadow_keeps_in_mind_who_writes_and_decides_nothing_by_it():
+    """The record names the writer; a daemon that acts has its own word for that, a conflict."""
+    rig = Rig(dry_run=True)
+    rig.target.set_by("kube-controller-manager", 3)
+    seen = rig.cycle(2.4).record
+    assert seen.observation.foreign_write is None
+    assert to_json(seen)["observation"]["writer"] == "kube-controller-manager"
+    acting = Rig()
+    acting.target.set_by("kube-controller-manager", 3)
+    seen = acting.cycle(2.4).record
+    assert seen.observation.writer is None
+    assert "writer" not in to_json(seen)["observation"]
 
 
 def test_an_unexpected_error_leaves_the_write_in_doubt():

@@ -139,7 +139,7 @@ class PrometheusSource:
         if self._session is None:
             return _all_failed(queries, _NOT_USABLE)
         try:
-            headers = self._current_headers()
+            headers = request_headers(self._headers, self._token_file)
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or "must be text"
             return _all_failed(queries, f"bearer_token_file {self._token_file}: {cause}")
@@ -160,7 +160,7 @@ class PrometheusSource:
                 "GET",
                 f"{self._session.url}/api/v1/query",
                 params=asked,
-                headers=self._current_headers(),
+                headers=request_headers(self._headers, self._token_file),
                 timeout=self._timeout.total_seconds(),
                 expected="matrix",
             )
@@ -168,12 +168,15 @@ class PrometheusSource:
         except Exception:  # noqa: BLE001 - whatever it is, it is not known
             return None
 
-    def _current_headers(self) -> dict[str, str]:
-        headers = dict(self._headers)
-        if self._token_file:
-            token = self._token_file.read_text(encoding="utf-8").strip()
-            headers["Authorization"] = f"Bearer {token}"
-        return headers
+def request_headers(headers: Mapping[str, str], token_file: Path | None) -> dict[str, str]:
+    """Return the headers of a request, with the token that the file holds now.
+
+    Raises OSError, ValueError where it cannot be read.
+    """
+    if token_file is None:
+        return dict(headers)
+    token = token_file.read_text(encoding="utf-8").strip()
+    return {**headers, "Authorization": f"Bearer {token}"}
 
 
 class _Round:
@@ -233,7 +236,7 @@ class _Round:
                 plan = freshness_query(query.query, per_pod=query.per_pod, names=names)
             return _read(plan, self._send(plan.text), self._now)
         except Exception as error:  # noqa: BLE001 - whatever it is, this metric is missing
-            return _failed(self._clean(_describe(error, self._timeout)))
+            return _failed(self._clean(describe(error, self._timeout)))
 
     def _send(self, text: str) -> list[Series]:
         limit = {"timeout": f"{self._timeout.total_seconds():.3f}"}
@@ -246,11 +249,7 @@ class _Round:
             raise AnswerError("answer is not a vector of numbers") from None
 
     def _clean(self, text: str) -> str:
-        """Make a text that may be the server's fit for a log: no secrets, one line, not long."""
-        for secret in _words([*self._headers.values(), *self._session.secrets]):
-            text = text.replace(secret, "***")
-        line = " ".join(text.split())
-        return line if len(line) <= _MAX_DETAIL else line[: _MAX_DETAIL - 3] + "..."
+        return clean(text, [*self._headers.values(), *self._session.secrets])
 
 
 def _read(plan: FreshnessQuery, series: Sequence[Series], now: datetime) -> Answer:
@@ -283,7 +282,15 @@ def _span(seconds: float) -> timedelta:
     return timedelta(seconds=max(0.0, min(seconds, _OLDEST.total_seconds())))
 
 
-def _describe(error: BaseException, timeout: timedelta) -> str:
+def clean(text: str, secrets: Sequence[str]) -> str:
+    """Make a text that may be the server's fit for a log: no secrets, one line, not long."""
+    for secret in _words(secrets):
+        text = text.replace(secret, "***")
+    line = " ".join(text.split())
+    return line if len(line) <= _MAX_DETAIL else line[: _MAX_DETAIL - 3] + "..."
+
+
+def describe(error: BaseException, timeout: timedelta) -> str:
     """Say what a failure means. Never quotes the libraries: their texts hold URLs and headers."""
     if isinstance(error, QueryError):
         return f"bad query: {error}"

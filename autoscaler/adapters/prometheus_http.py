@@ -19,6 +19,9 @@ from autoscaler.adapters.channels import Channel, Channels
 from autoscaler.adapters.cutter import Cutter, cuttable
 from autoscaler.adapters.turns import NoTurnError
 
+RANGE_PATH = "/api/v1/query_range"
+_INSTANT, _RANGE = "vector", "matrix"
+_KINDS = {_INSTANT: "an instant vector", _RANGE: "a range of values"}
 MAX_ANSWER_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**16
 _LONGEST_GET = 2000
@@ -94,10 +97,10 @@ class QuerySession:
                     raise TimeoutError from error
                 raise
 
-        key = params["query"]
+        key, usual = params["query"], _RANGE if url.endswith(RANGE_PATH) else _INSTANT
+        kind = str(more.get("expected", usual))
         try:
-            answer = self._channels.call(key, timeout, work, repeatable=True)
-            return _Judged(_judge(*answer, str(more.get("expected", "vector"))))
+            return _Judged(_judge(*self._channels.call(key, timeout, work, repeatable=True), kind))
         except NoTurnError as error:
             raise AnswerError(str(error)) from None
 
@@ -162,17 +165,17 @@ def _bounded(response: BaseHTTPResponse) -> bytes:
     return bytes(body)
 
 
-def _judge(status: int, body: bytes, expected: str) -> Mapping[str, Any]:
+def _judge(status: int, body: bytes, kind: str) -> Mapping[str, Any]:
     """Return the payload of a success; AnswerError for anything else."""
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError):
         payload = None
     fields = payload if isinstance(payload, dict) else {}
-    error, kind = fields.get("error", ""), str(fields.get("errorType", ""))
+    error, refusal = fields.get("error", ""), str(fields.get("errorType", ""))
     if status // 100 == 3:
         raise AnswerError(f"HTTP {status}: redirects are not followed, url must be the final one")
-    if error and kind in _REFUSED_QUERY:
+    if error and refusal in _REFUSED_QUERY:
         raise AnswerError(f"bad query: {error}")
     if status != 200:
         raise AnswerError(f"HTTP {status}: {error}" if error else f"HTTP {status}")
@@ -186,7 +189,6 @@ def _judge(status: int, body: bytes, expected: str) -> Mapping[str, Any]:
         if not str(warning).startswith("PromQL "):
             raise AnswerError(f"answer is partial: {warning}")
     data = fields.get("data")
-    if not isinstance(data, dict) or data.get("resultType") != expected:
-        kind = {"vector": "an instant vector"}.get(expected, f"a {expected}")
-        raise AnswerError(f"answer is not {kind}")
+    if not isinstance(data, dict) or data.get("resultType") != kind:
+        raise AnswerError(f"answer is not {_KINDS[kind]}")
     return fields

@@ -303,6 +303,9 @@ class Observation:
     paused_direction: Direction | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
     """The one direction that is paused, up or down, where not both are."""
     foreign_write: ForeignWrite | None = None
+    writer: str | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """Who wrote the replicas last, by the name of its field manager: told in shadow mode, where
+    another writer is expected. Nothing is decided by it."""
     write: WriteResult = WriteResult.OK
     """What became of the write that this very cycle asked for, as known afterwards."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoscaler.decision.words import Mode
 from autoscaler.sandbox.processes import LOOPBACK, Child, Command, until_answers
 from autoscaler.sandbox.timescale import Difference, differences, divide_config
 from autoscaler.settings import Settings
@@ -41,14 +42,25 @@ class Plan:
     """What the copy changes."""
 
 
-def plan(shipped: Path, settings: Settings, speed: float, places: Places, directory: Path) -> Plan:
-    """Write what the daemon reads. At speed 1 that is the shipped file itself."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What the run changes in the configuration."""
+
+    speed: float = 1.0
+    mode: Mode | None = None
+    """Of every target; None: as the file has it."""
+
+
+def plan(
+    shipped: Path, settings: Settings, changes: Changes, places: Places, directory: Path
+) -> Plan:
+    """Write what the daemon reads. Where nothing changes that is the shipped file itself."""
     changed: tuple[Difference, ...] = ()
     config = shipped
-    if speed != 1:
+    if changes != Changes():
         whole = settings.model_dump(mode="json")
         before = {key: whole[key] for key in _SCALED_SECTIONS}
-        after = divide_config(before, speed)
+        after = _with_mode(divide_config(before, changes.speed), changes.mode)
         changed = tuple(differences(before, after))
         config = directory / "autoscaler.yaml"
         # JSON is YAML; whatever is not a duration goes over as it is.
@@ -92,6 +104,14 @@ def _environment(places: Places) -> dict[str, str]:
         "AUTOSCALER_RECORDS__PATH": str(places.records),
         "AUTOSCALER_LOG__FORMAT": "json",
     }
+
+
+def _with_mode(config: object, mode: Mode | None) -> object:
+    sections = _mapping(config)
+    targets = sections.get("targets")
+    if mode is None or not isinstance(targets, list):
+        return config
+    return {**sections, "targets": [{**target, "mode": str(mode)} for target in targets]}
 
 
 def _mapping(value: object) -> Mapping[str, object]:

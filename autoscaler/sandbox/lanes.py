@@ -11,6 +11,7 @@ import aiohttp
 
 from autoscaler.sandbox.exporters import DeploymentView, Exporters
 from autoscaler.sandbox.gateway import Gateway, GatewaySettings, defaults
+from autoscaler.sandbox.hpa import HpaController, HpaSettings
 from autoscaler.sandbox.kube import Cluster, Container, PodRun, PodTemplate, PodView, ProcessRuntime
 from autoscaler.sandbox.kube.runtime import REPLICA_PORT
 from autoscaler.sandbox.processes import SandboxError
@@ -38,12 +39,15 @@ class StackSettings:
     """`host:port` of the DNS responder."""
     namespace: str
     deployment: str
+    busy_cores: float = float(_CPU_LIMIT)
+    """What a busy replica takes; less than its limit where memory is what it waits for."""
 
     @property
     def replica_args(self) -> tuple[str, ...]:
         """Return the arguments of every replica."""
         return (
-            *("--slots", str(SLOTS), "--profile", self.profile.name, "--cpu-limit", _CPU_LIMIT),
+            *("--slots", str(SLOTS), "--profile", self.profile.name),
+            *("--cpu-limit", f"{self.busy_cores:g}"),
             *("--speed", f"{self.speed:g}", "--seed", str(self.seed)),
         )
 
@@ -54,12 +58,14 @@ class StackSettings:
 
 
 class ScaledLane:
-    """The Deployment that the daemon scales: cluster, replicas, gateway and exporters."""
-
-    name = "autoscaler"
+    """The Deployment that is scaled: cluster, replicas, gateway and exporters."""
 
     def __init__(self, settings: StackSettings) -> None:
         """Prepare; nothing runs before `start`."""
+        self.name = "autoscaler"
+        """Who scales it."""
+        self.rival: HpaController | None = None
+        """The one that writes in the daemon's place."""
         self._settings = settings
         runtime = ProcessRuntime(
             settings.replica_args, log_directory=settings.directory, pool=_pool(0)
@@ -110,12 +116,32 @@ class ScaledLane:
         await self.exporters.start()
         await self.gateway.start()
 
+    async def start_rival(self, low: int, high: int) -> HpaController:
+        """Let an HPA scale it from now on; the daemon must be in shadow mode."""
+        settings = self._settings
+        self.name = "hpa"
+        self.rival = HpaController(
+            HpaSettings(
+                namespace=settings.namespace,
+                name=settings.deployment,
+                low=low,
+                high=high,
+                speed=settings.speed,
+            ),
+            self.cluster,
+            lambda: self.exporters.readings,
+        )
+        await self.rival.start()
+        return self.rival
+
     async def until_ready(self, replicas: int) -> None:
         """Wait until that many replicas serve. Raises SandboxError."""
         await _until_up(self.gateway, replicas, self._settings.patience_s)
 
     async def stop(self) -> None:
         """End everything at once; safe to call twice."""
+        if self.rival is not None:
+            await self.rival.stop()
         await self.gateway.stop()
         await self.exporters.stop()
         await self.cluster.stop()

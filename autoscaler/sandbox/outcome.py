@@ -7,14 +7,23 @@ from pathlib import Path
 
 from rich.console import Console
 
+from autoscaler.records import Entry
 from autoscaler.sandbox.faults import Fault
+from autoscaler.sandbox.hpa import MANAGER
 from autoscaler.sandbox.lanes import SLOTS
+from autoscaler.sandbox.lived import as_lived
 from autoscaler.sandbox.report import Run, Span, print_summary, write_html
 from autoscaler.sandbox.stack import Stack
 from autoscaler.sandbox.summary import LaneSummary, summarise
 from autoscaler.sandbox.verdict import Evidence, failures, remarks, warnings
 from autoscaler.sandbox.watch import Lateness
+from autoscaler.shadow.command import write_page
+from autoscaler.shadow.compare import compare
+from autoscaler.shadow.survey import Window, survey
+from autoscaler.shadow.text import render
+from autoscaler.shadow.theirs import ByRecords
 
+SHADOW = "shadow.html"
 _SCALED = (
     "the daemon's interval, windows, cooldowns, periods and limits",
     "the ranges inside its queries and max_age",
@@ -48,6 +57,9 @@ def tell(ended: Ended, console: Console, report: Path) -> Sequence[str]:
     write_html(run, report)
     for line in notes:
         _line(console, line)
+    if setup.rival is not None:
+        shadow = _shadow(ended, console, report.with_name(SHADOW))
+        _line(console, f"shadow   {shadow}")
     _line(console, f"report   {report}")
     _line(console, f"records  {_short(setup.records)}")
     _line(console, f"next     {_next(ended)}")
@@ -58,6 +70,7 @@ def _run(ended: Ended, notes: Sequence[str]) -> Run:
     stack, setup = ended.stack, ended.stack.setup
     traffic = setup.traffic
     fault = f" with fault {setup.fault}" if setup.fault else ""
+    fault += f", {setup.rival} writes" if setup.rival else ""
     return Run(
         title=f"{setup.settings.targets[0].name}, {traffic.duration_s / 60:.0f} minutes{fault}",
         speed=setup.speed,
@@ -105,7 +118,32 @@ def _evidence(ended: Ended) -> Evidence:
         slots=SLOTS,
         injected=stack.injected,
         fault=stack.setup.fault,
+        moves=None if stack.lane.rival is None else [c.to - c.from_ for c in stack.watch.changes],
+        written=() if stack.lane.rival is None else tuple(_written(stack)),
     )
+
+
+def _written(stack: Stack) -> Iterator[str]:
+    """Yield every write that was asked of the API but for the rival's."""
+    for entry in stack.lane.cluster.audit:
+        if entry.who != MANAGER:
+            yield f"{entry.verb} {entry.path} by {entry.who}"
+
+
+def _shadow(ended: Ended, console: Console, page: Path) -> Path:
+    """Tell what the daemon would have done, in simulated time."""
+    watch = ended.stack.watch
+    cycles = [cycle.record for cycle in watch.cycles]
+    lived = [Entry(line=0, record=one) for one in as_lived(cycles, watch.speed)]
+
+    def entries() -> Iterator[Entry]:
+        return iter(lived)
+
+    window = Window()
+    report = compare(entries, survey(entries, None, window), window, ByRecords())
+    write_page(report, page)
+    _line(console, render(report, width=console.width if console.is_terminal else None))
+    return page
 
 
 def _machine(ended: Ended) -> Iterator[str]:

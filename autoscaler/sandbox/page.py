@@ -1,15 +1,13 @@
-"""The report as one page: no scripts, nothing loaded from anywhere, light and dark."""
+"""The report as one page."""
 
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
-from importlib.resources import files
 
-from autoscaler.sandbox.charts import Chart, Line, Shade, added, clock, draw, nice_top
-from autoscaler.sandbox.marks import Mark
+from autoscaler.charts import html
+from autoscaler.charts.draw import Chart, Line, Shade, clock, nice_top
+from autoscaler.charts.marks import Mark
+from autoscaler.charts.steps import added
 from autoscaler.sandbox.summary import LaneSummary, Run
-
-WIDE, NARROW = 920.0, 356.0
-"""Widths that each chart is drawn for, in CSS pixels."""
 
 
 def _seconds(value: float | None) -> str:
@@ -32,43 +30,24 @@ ROWS: Sequence[tuple[str, Callable[[LaneSummary], str]]] = (
 
 def to_html(run: Run) -> str:
     """Return the page."""
-    style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    return "\n".join(
+    return html.document(
+        run.title,
         (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(run.title)}</title><style>{style}</style></head><body><main>",
             _header(run),
             *_charts(run),
-            _section("The same load on every lane", _lanes(run)),
-            _section("Decisions that changed the replicas", _changes(run)),
-            _section("What the speed changes", _scaled(run)),
-            _section("Settings", _settings(run)),
-            _section("Notes", _items(run.notes)),
-            "</main></body></html>",
-        )
+            html.section("The same load on every lane", _lanes(run)),
+            html.section("Decisions that changed the replicas", _changes(run)),
+            html.section("What the speed changes", _scaled(run)),
+            html.section("Settings", _settings(run)),
+            html.section("Notes", html.items(run.notes)),
+        ),
     )
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
-
-
-def _items(texts: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>" if texts else ""
 
 
 def _header(run: Run) -> str:
     started = run.started.isoformat(sep=" ", timespec="seconds")
     about = f"{started} · {clock(run.duration_s)} simulated, at {run.speed:g} times real time"
-    tiles = "".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
-        for value, label in _tiles(run)
-    )
-    return (
-        f"<header><h1>{escape(run.title)}</h1><p>{escape(about)}</p></header>"
-        f'<div class="tiles">{tiles}</div>'
-    )
+    return html.header(run.title, about, _tiles(run))
 
 
 def _tiles(run: Run) -> Iterator[tuple[str, str]]:
@@ -123,17 +102,7 @@ _LEGEND = {
 
 
 def _figure(title: str, chart: Chart, names: Sequence[str]) -> str:
-    shown = {line.css for line in chart.lines}
-    keys = "".join(
-        f'<span class="key"><i class="{name}"></i>{_LEGEND[name]}</span>'
-        for name in names
-        if name in shown
-    )
-    return (
-        f"<figure><figcaption><h2>{escape(title)}</h2><div>{keys}</div></figcaption>"
-        f'<div class="wide">{draw(chart, WIDE)}</div>'
-        f'<div class="narrow">{draw(chart, NARROW)}</div></figure>'
-    )
+    return html.figure(title, chart, ((name, _LEGEND[name]) for name in names))
 
 
 def _replicas(run: Run, shades: Sequence[Shade]) -> Chart:
@@ -199,16 +168,8 @@ def _cpu(run: Run, shades: Sequence[Shade]) -> Chart:
 
 
 def _lanes(run: Run) -> str:
-    names = "".join(f'<th scope="col">{escape(lane.name)}</th>' for lane in run.lanes)
-    rows = "".join(
-        f'<tr><th scope="row">{label}</th>'
-        + "".join(f"<td>{show(lane)}</td>" for lane in run.lanes)
-        + "</tr>"
-        for label, show in ROWS
-    )
-    return (
-        f'<div class="scroll"><table class="lanes"><thead><tr><td></td>{names}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+    rows = ((label, [show(lane) for lane in run.lanes]) for label, show in ROWS)
+    return html.lanes([lane.name for lane in run.lanes], rows) + (
         "<p>Wait for a slot: from the question to the start of its prompt evaluation; who gave up"
         " counts with the time waited. Replica-hours: from a pod's creation to its end, starting"
         " and draining included.</p>"
@@ -233,7 +194,7 @@ def _scaled(run: Run) -> str:
         return ""
     return (
         f"<p>These were divided by {run.speed:g}; every time on this page is multiplied back.</p>"
-        + _items(run.scaled)
+        + html.items(run.scaled)
     )
 
 

@@ -18,6 +18,7 @@ from autoscaler.sandbox.faults import FAULTS, fault_named
 from autoscaler.sandbox.live import Screen, screen
 from autoscaler.sandbox.outcome import Ended, tell
 from autoscaler.sandbox.processes import LOOPBACK, ProgramMissingError, require_programs
+from autoscaler.sandbox.rivals import rival_named
 from autoscaler.sandbox.service import Profile, profile_named
 from autoscaler.sandbox.stack import Setup, Stack
 from autoscaler.sandbox.traffic import HOME_BUSY_SLOTS, Traffic, generate, read_trace, thin
@@ -51,6 +52,8 @@ class SandboxOptions:
     busy_slots: float | None = None
     """What a trace is thinned to, on average."""
     fault: str | None = None
+    rival: str | None = None
+    """Who writes, while the daemon is a shadow."""
     out: Path | None = None
     keep: bool = False
     """Stay up after the load, until Ctrl-C."""
@@ -125,6 +128,7 @@ def _setup(options: SandboxOptions) -> Setup:
         speed=_speed(options, settings, traffic),
         seed=options.seed,
         fault=fault_named(options.fault),
+        rival=rival_named(options.rival),
         records=(out / RECORDS).absolute(),
         directory=Path(tempfile.mkdtemp(prefix="autoscaler-sandbox-")),
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import aiohttp
 
+from autoscaler.decision.words import Mode
 from autoscaler.sandbox import daemon_process
 from autoscaler.sandbox.cycles import CycleLog
-from autoscaler.sandbox.daemon_process import Places, Plan
+from autoscaler.sandbox.daemon_process import Changes, Places, Plan
 from autoscaler.sandbox.dns import DnsResponder
 from autoscaler.sandbox.faults import Fault, Injected, Injector
 from autoscaler.sandbox.kube.runtime import REPLICA_PORT
@@ -19,6 +20,7 @@ from autoscaler.sandbox.live import Frame, PodFrame, Screen
 from autoscaler.sandbox.load import Lane, Load, LoadSettings
 from autoscaler.sandbox.monitoring import Monitoring, MonitoringSettings
 from autoscaler.sandbox.processes import LOOPBACK, Child, SandboxError, free_port, until
+from autoscaler.sandbox.rivals import Rival
 from autoscaler.sandbox.service import Profile
 from autoscaler.sandbox.traffic import Traffic
 from autoscaler.sandbox.watch import Watch
@@ -42,6 +44,8 @@ class Setup:
     speed: float
     seed: int
     fault: Fault | None
+    rival: Rival | None = None
+    """Who writes in the daemon's place; then the daemon is in shadow mode."""
     records: Path
     directory: Path
     """For working files; whoever made it removes it."""
@@ -181,13 +185,18 @@ async def start(setup: Setup, screen: Screen, ending: AsyncExitStack) -> Stack:
         port=port,
         records=setup.records,
     )
-    plan = daemon_process.plan(setup.config, setup.settings, setup.speed, places, setup.directory)
+    mode = None if setup.rival is None else Mode.SHADOW
+    changes = Changes(speed=setup.speed, mode=mode)
+    plan = daemon_process.plan(setup.config, setup.settings, changes, places, setup.directory)
     _tell(plan, say)
     daemon = await daemon_process.start(plan, setup.directory, port)
     ending.push_async_callback(daemon.stop)
     await _until_scraped(monitoring)
     log = CycleLog(setup.records)
     await _until_whole(log, daemon, _SIGHT_SECONDS / setup.speed)
+    if setup.rival is not None:
+        await lane.start_rival(least, most)
+        say(f"an emulated HPA writes from now on, {least} to {most} replicas; the daemon watches")
     return Stack(
         setup=setup,
         screen=screen,
@@ -238,7 +247,7 @@ def _tell(plan: Plan, say: Callable[[str], None]) -> None:
     for name, value in plan.environment.items():
         say(f"  {name}={value}")
     if plan.differences:
-        say("its configuration is the shipped one but for durations:")
+        say("its configuration is the shipped one but for:")
     for one in plan.differences:
         say(f"  {one.key}: {one.shipped} -> {one.here}")
 

@@ -4,15 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from math import ceil
 from types import MappingProxyType
 
+from autoscaler.charts.steps import Point, replica_hours
 from autoscaler.sandbox.load import Outcome, Result
-
-Point = tuple[float, float]
-"""(second, value); the value holds until the next point."""
-SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +110,3 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     return sorted(values)[max(0, ceil(share * len(values) - 1e-9) - 1)]
-
-
-def replica_hours(replicas: Sequence[Point], until_s: float) -> float:
-    """Return the area under the steps up to `until_s`, in hours."""
-    ends = [*replicas, (until_s, 0.0)]
-    area = sum(
-        value * (max(0.0, min(until_s, end) - min(until_s, begin)))
-        for (begin, value), (end, _) in pairwise(ends)
-    )
-    return area / SECONDS_PER_HOUR

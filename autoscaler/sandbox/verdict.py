@@ -41,15 +41,20 @@ class Evidence:
     """Requests at most on one replica."""
     injected: Injected | None
     fault: Fault | None
+    moves: Sequence[int] | None = None
+    """By how much a rival moved the replicas each time; None: the daemon itself was to."""
+    written: Sequence[str] = ()
+    """What the daemon asked the API to write beside a rival: nothing, one would think."""
 
 
 def failures(evidence: Evidence) -> Iterator[str]:
     """Yield a sentence for each thing that did not work."""
-    moves = [cycle.to - cycle.from_ for cycle in evidence.cycles if cycle.view.outcome == "scaled"]
-    if not any(move > 0 for move in moves):
-        yield f"replicas never went up in {len(evidence.cycles)} cycles"
-    if not any(move < 0 for move in moves):
-        yield f"replicas never went down in {len(evidence.cycles)} cycles"
+    yield from _still(evidence)
+    if evidence.written:
+        yield (
+            f"the daemon wrote {len(evidence.written)} times in shadow mode, must be never:"
+            f" {evidence.written[0]}"
+        )
     cut = len(_cut(evidence)) - cut_by_crash(evidence)
     if cut:
         yield f"{cut} streams were cut, must be none by a scale-down"
@@ -66,6 +71,17 @@ def failures(evidence: Evidence) -> Iterator[str]:
     if down:
         yield f"Prometheus could not scrape {', '.join(down)}"
     yield from _fault_failures(evidence)
+
+
+def _still(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for each direction in which the replicas never went."""
+    moves = evidence.moves
+    if moves is None:
+        moves = [one.to - one.from_ for one in evidence.cycles if one.view.outcome == "scaled"]
+    if not any(move > 0 for move in moves):
+        yield f"replicas never went up in {len(evidence.cycles)} cycles"
+    if not any(move < 0 for move in moves):
+        yield f"replicas never went down in {len(evidence.cycles)} cycles"
 
 
 def _fault_failures(evidence: Evidence) -> Iterator[str]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import aiohttp
 
+from autoscaler.charts.steps import Point
 from autoscaler.sandbox.cycles import Cycle, CycleLog
 from autoscaler.sandbox.gateway import Slots
+from autoscaler.sandbox.hpa import Rescale
 from autoscaler.sandbox.lanes import ScaledLane
 from autoscaler.sandbox.report import Change
-from autoscaler.sandbox.summary import Point, percentile
+from autoscaler.sandbox.summary import percentile
 
 CPU_METRIC = "cpu_to_limit"
 _LOOK_SECONDS = 0.2
@@ -121,13 +123,15 @@ class Watch:
         """Note the cycles that the daemon has recorded since the last look."""
         for cycle in self.log.read():
             self._note_cycle(cycle)
+        if self.lane.rival is not None:
+            self.changes[:] = [self._change_of(each) for each in self.lane.rival.rescales]
 
     def _note_cycle(self, cycle: Cycle) -> None:
         at_s = self.second_of(cycle.at)
         value = cycle.value(CPU_METRIC)
         if value is not None:
             self.series.setdefault(CPU_METRIC, []).append((max(0.0, at_s), value))
-        if cycle.to != cycle.from_:
+        if cycle.to != cycle.from_ and self.lane.rival is None:
             self.changes.append(
                 Change(
                     at_s=at_s,
@@ -137,6 +141,17 @@ class Watch:
                     sentence=cycle.view.sentence,
                 )
             )
+
+    def _change_of(self, rescale: Rescale) -> Change:
+        """Tell of what the rival wrote."""
+        seen = "" if rescale.utilization is None else f" (it saw {rescale.utilization} %)"
+        return Change(
+            at_s=self.second_of(rescale.at),
+            from_=rescale.from_,
+            to=rescale.to,
+            reason="hpa",
+            sentence=f"hpa: {rescale.from_} -> {rescale.to}, {rescale.reason}{seen}",
+        )
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ import aiohttp
 
 from autoscaler.sandbox import daemon_process
 from autoscaler.sandbox.cycles import CycleLog
-from autoscaler.sandbox.daemon_process import Places, Plan
+from autoscaler.sandbox.daemon_process import Changes, Places, Plan
 from autoscaler.sandbox.dns import DnsResponder
 from autoscaler.sandbox.gateway import CONFIG
 from autoscaler.sandbox.kube.runtime import REPLICA_PORT
@@ -95,12 +95,15 @@ async def small_stack(
     replicas: int,
     policy: Mapping[str, Any],
     gateway: bool = True,
+    rival: bool = False,
+    busy_cores: float = 2.0,
 ) -> AsyncIterator[SmallStack]:
     """Run it with the shipped configuration, in which `policy` changes keys of the target.
 
     The daemon has had its first cycle.
 
-    Without `gateway` the daemon is told of no statistics that it could ask.
+    Without `gateway` the daemon is told of no statistics that it could ask. A `rival` is an HPA
+    that writes from the first cycle on; `busy_cores` are what a replica at work takes of two.
     """
     settings = load(_changed(directory, policy), {})
     target = settings.targets[0]
@@ -116,6 +119,7 @@ async def small_stack(
             dns=dns.address,
             namespace=target.namespace,
             deployment=target.deployment,
+            busy_cores=busy_cores,
         )
         lane = ScaledLane(common)
         ending.push_async_callback(lane.stop)
@@ -149,7 +153,7 @@ async def small_stack(
         stack = SmallStack(
             lane=lane,
             session=session,
-            plan=daemon_process.plan(SHIPPED, settings, speed, places, directory),
+            plan=daemon_process.plan(SHIPPED, settings, Changes(speed=speed), places, directory),
             directory=directory,
             log=CycleLog(places.records),
         )
@@ -158,6 +162,8 @@ async def small_stack(
         ending.push_async_callback(stack.kill_daemon)
         await stack.start_daemon()
         await stack.until(lambda: bool(stack.log.read()), "the first cycle")
+        if rival:
+            await lane.start_rival(target.min_replicas, target.max_replicas)
         yield stack
 
 

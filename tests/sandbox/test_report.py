@@ -9,9 +9,10 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from autoscaler.sandbox.charts import added, clock, nice_top
+from autoscaler.charts.draw import clock, nice_top
+from autoscaler.charts.marks import Mark, placed
+from autoscaler.charts.steps import added, replica_hours
 from autoscaler.sandbox.load import Outcome, Result
-from autoscaler.sandbox.marks import Mark, placed
 from autoscaler.sandbox.report import (
     Change,
     LaneSummary,
@@ -21,7 +22,7 @@ from autoscaler.sandbox.report import (
     to_html,
     write_html,
 )
-from autoscaler.sandbox.summary import percentile, replica_hours, summarise
+from autoscaler.sandbox.summary import percentile, summarise
 
 OURS = LaneSummary(
     name="autoscaler",

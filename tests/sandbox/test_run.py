@@ -105,6 +105,7 @@ def test_interrupted_run_leaves_nothing_running(config, tmp_path, number):
     ("options", "message"),
     [
         ({"fault": "fire"}, "--fault = fire, must be one of prometheus-outage"),
+        ({"rival": "keda"}, "--rival = keda, must be one of hpa"),
         ({"speed": 0.5}, "--speed = 0.5, must be from 1 to 50"),
         ({"speed": 60.0}, "--speed = 60, must be from 1 to 50"),
         ({"minutes": -1.0}, "--minutes = -1, must be above 0"),

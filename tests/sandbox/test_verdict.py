@@ -106,6 +106,17 @@ def _crash(at_s):
     return Injected(fault=Fault.REPLICA_CRASH, span=span, pod="ollama-a")
 
 
+def test_beside_a_rival_its_moves_count_and_a_write_of_ours_is_a_failure(good):
+    """A shadow that writes is none; whoever was to scale must have scaled both ways."""
+    shadow = replace(good, cycles=[], moves=[2, -1])
+    assert list(failures(shadow)) == []
+    assert any("never went down" in one for one in failures(replace(shadow, moves=[2])))
+    (told,) = failures(replace(shadow, written=["patch /apis/x by ollama-autoscaler"]))
+    assert told == (
+        "the daemon wrote 1 times in shadow mode, must be never: patch /apis/x by ollama-autoscaler"
+    )
+
+
 def test_run_that_went_up_and_down_without_a_cut_is_good(good):
     """Nothing is to be said against it."""
     assert list(failures(good)) == []

@@ -4,13 +4,13 @@ Colours come from CSS classes, so the page's light and dark schemes both apply. 
 a given width in CSS pixels: text keeps its size, so the page carries one drawing for each width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from math import ceil
 
-from autoscaler.sandbox.marks import (
+from autoscaler.charts.marks import (
     LETTER,
     MARGIN_LEFT,
     MARGIN_RIGHT,
@@ -22,10 +22,13 @@ from autoscaler.sandbox.marks import (
     draw_pill,
     placed,
 )
-from autoscaler.sandbox.summary import Point
+from autoscaler.charts.steps import Point
 
 MARGIN_BOTTOM, SPAN_ROW = 22.0, 16.0
-_TIME_STEPS_S = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_TIME_STEPS_S = (
+    10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400,
+    172800, 604800,
+)  # fmt: skip
 _VALUE_STEPS = (0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -70,6 +73,8 @@ class Chart:
     guides: Sequence[tuple[float, str]] = ()
     """Horizontal lines with a word each."""
     percent: bool = False
+    tick: Callable[[float], str] | None = None
+    """How a time is written on the axis; None: minutes and seconds from the start."""
 
 
 def clock(second: float) -> str:
@@ -77,21 +82,6 @@ def clock(second: float) -> str:
     minutes, seconds = divmod(round(second), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def added(one: Sequence[Point], other: Sequence[Point]) -> list[Point]:
-    """Return the sum of two series of steps."""
-    times = sorted({at for at, _ in one} | {at for at, _ in other})
-    return [(at, _value_at(one, at) + _value_at(other, at)) for at in times]
-
-
-def _value_at(points: Sequence[Point], second: float) -> float:
-    value = 0.0
-    for at, this in points:
-        if at > second:
-            break
-        value = this
-    return value
 
 
 def nice_top(values: Sequence[float], least: float) -> float:
@@ -146,7 +136,7 @@ def _grid(chart: Chart, frame: Frame) -> Iterator[str]:
         anchor = "end" if x > frame.width - MARGIN_RIGHT - 14 else "middle"
         yield f'<path class="grid" d="M{x:.1f} {frame.lower:g}v4"/>'
         yield f'<text class="tick" x="{x:.1f}" y="{frame.lower + 17:g}" text-anchor="{anchor}">'
-        yield f"{clock(second)}</text>"
+        yield f"{(chart.tick or clock)(second)}</text>"
 
 
 def _steps(points: Sequence[Point], frame: Frame) -> list[tuple[float, float]]:

@@ -1,0 +1,1 @@
+"""What a shadow would have done, beside what was done."""
