@@ -203,7 +203,7 @@ def test_a_target_that_is_forgotten_is_waited_for_no_longer():
 
 def test_status_tells_each_targets_last_cycle():
     """Decision, sentence, metrics, steps, bounds and time, as JSON."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     board.show(view_of(report_of(1.6)))
     report = report_of(4.0)
     board.show(view_of(report))
@@ -221,7 +221,7 @@ def test_status_tells_each_targets_last_cycle():
 
 def test_status_tells_of_a_target_that_cannot_be_read():
     """The error is there, the decision is not."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     board.show(view_of(report_of(read_error=UNREADABLE)))
     (target,) = json.loads(board.page().body)["targets"]
     assert target["error"] == str(UNREADABLE)
@@ -230,13 +230,13 @@ def test_status_tells_of_a_target_that_cannot_be_read():
 
 def test_status_before_the_first_cycle_is_empty():
     """Nothing is known, and nothing is made up."""
-    told = json.loads(StatusBoard("1.2.3").page().body)
+    told = json.loads(StatusBoard("1.2.3", FakeClock()).page().body)
     assert (told["targets"], told["leader"]) == ([], None)
 
 
 def test_status_tells_what_else_is_known():
     """Requests in flight, what a person has paused, and the bounds that a schedule has set."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     day = Schedule(name="day", start="0 8 * * *", end="0 18 * * *", max_replicas=3)
     policy = replace(POLICY, schedules=(day,))
     board.show(seen(pods=pods(2, 1), paused=True, policy=policy))
@@ -251,7 +251,7 @@ def test_status_tells_what_else_is_known():
 
 def test_status_of_a_daemon_that_stands_by_says_so():
     """The decision of the time when it led is gone."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     board.show(view_of(report_of(4.0)))
     board.show(view_of(STANDBY))
     told = json.loads(board.page().body)
