@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 import pytest
 
 from autoscaler.adapters import health
+from autoscaler.adapters import outlooks as adapters_outlooks
 from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
 from autoscaler.decision.model import Schedule
@@ -261,6 +262,92 @@ def test_status_of_a_daemon_that_stands_by_says_so():
     assert not {"to", "bounds", "steps"} & target.keys()
     board.forget("llm/ollama")
     assert json.loads(board.page().body)["targets"] == []
+
+
+def test_status_tells_what_comes_next():
+    """And by which clock it goes, and how often it looks."""
+    clock = FakeClock()
+    board = StatusBoard("1.2.3", clock)
+    board.show(seen(1.5, current=4))
+    told = json.loads(board.page().body)
+    assert "outlook" not in told["targets"][0]  # the time of the next cycle is not known yet
+    board.expect_every(timedelta(seconds=5))
+    told = json.loads(board.page().body)
+    assert (told["now"], told["interval"]) == ("2026-11-23T10:00:00Z", 5)
+    outlook = told["targets"][0]["outlook"]
+    assert outlook["sentence"].startswith("shrinks to 2 at 10:05:00Z if queue_depth stays under")
+    assert outlook["move"]["to"] == 2
+    held = told["targets"][0]["metrics"]["queue_depth"]
+    assert (held["type"], held["target"], held["value"]) == ("total", 0.8, 1.5)
+
+
+def many(count, clock):
+    """Return a board with so many targets."""
+    board = StatusBoard("1.2.3", clock)
+    board.expect_every(timedelta(seconds=5))
+    view = seen(1.5, current=4)
+    for number in range(count):
+        board.show(replace(view, target=f"llm/{number:04}"))
+    return board
+
+
+def outlooks(board, query=""):
+    """Name the targets of an answer that have an outlook."""
+    told = json.loads(board.page(query).body)["targets"]
+    return [each["target"] for each in told if "outlook" in each]
+
+
+def test_status_of_many_targets_has_the_outlooks_of_a_few():
+    """Of another one, where it is asked for by name."""
+    board = many(100, FakeClock())
+    assert outlooks(board) == [f"llm/{number:04}" for number in range(32)]
+    assert outlooks(board, "target=llm/0077") == ["llm/0077"]
+    assert outlooks(board, "target=llm%2F0077&x") == ["llm/0077"]
+    assert outlooks(board, "target=llm/nobody") == []
+    assert len(json.loads(board.page("target=").body)["targets"]) == 100
+
+
+def test_an_outlook_is_worked_out_once_for_each_cycle(monkeypatch):
+    """However often somebody asks."""
+    worked_out = []
+    real = adapters_outlooks.foresee
+    monkeypatch.setattr(
+        adapters_outlooks,
+        "foresee",
+        lambda record, step: worked_out.append(record) or real(record, step),
+    )
+    board = many(2, FakeClock())
+    for _ in range(3):
+        assert len(outlooks(board)) == 2
+    assert len(worked_out) == 2
+    board.show(replace(seen(1.6), target="llm/0001"))
+    assert len(outlooks(board)) == 2
+    assert len(worked_out) == 3
+    board.forget("llm/0001")
+    assert outlooks(board) == ["llm/0000"]
+
+
+def test_outlooks_take_no_longer_than_half_a_second(monkeypatch):
+    """What is left is worked out when somebody asks again."""
+    clock = FakeClock()
+    real = adapters_outlooks.foresee
+
+    def slow(record, step):
+        clock.seconds += 0.2
+        return real(record, step)
+
+    monkeypatch.setattr(adapters_outlooks, "foresee", slow)
+    board = many(10, clock)
+    assert [len(outlooks(board)) for _ in range(4)] == [3, 6, 9, 10]
+
+
+def test_a_page_may_be_asked_for_something(server):
+    """What stands behind the question mark is its own to read."""
+    asked = HealthServer("127.0.0.1", 0, {}, {"/status": lambda query: Page(body=query.encode())})
+    asked.address = asked.start()
+    assert ask(asked, "GET", "/status?target=llm/ollama")[::2] == (200, b"target=llm/ollama")
+    assert ask(asked, "GET", "/status")[::2] == (200, b"")
+    asked.stop()
 
 
 # --- a look beforehand --------------------------------------------------------------------------

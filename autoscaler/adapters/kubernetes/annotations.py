@@ -1,5 +1,6 @@
-"""The annotations that we read and write: a pause of the Deployment, its last decision, and the
-marks of victims.
+"""The annotations that we read and write: those of a Deployment, and the marks of victims.
+
+A Deployment's are the pause, which a person writes, and the last decision, which we do.
 
 A victim is marked by two: the cost by which Kubernetes chooses whom it deletes first, and a mark of
 our own that tells this cost from one that somebody else has set. The mark keeps what was there
