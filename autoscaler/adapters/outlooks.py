@@ -13,6 +13,7 @@ from autoscaler.adapters.cycle_view import CycleView
 from autoscaler.decision.foretold import foretell
 from autoscaler.decision.outlook import foresee
 from autoscaler.decision.record import to_json
+from autoscaler.decision.words import Mode
 from autoscaler.ports import Clock
 
 MOST = 32
@@ -57,4 +58,6 @@ def _worked_out(view: CycleView, step: timedelta) -> dict[str, Any]:
     if view.record is None:
         return {}
     outlook = foresee(view.record, step)
-    return {"sentence": foretell(outlook), **to_json(outlook)}
+    is_shadow = view.record.mode is Mode.SHADOW
+    sentence = f"{'a shadow, which writes nothing: ' if is_shadow else ''}{foretell(outlook)}"
+    return {"sentence": sentence, **to_json(outlook)}

@@ -15,7 +15,7 @@ from autoscaler.decision.schedule import bounds_in_force
 from autoscaler.decision.words import PodPhase
 
 HORIZON = timedelta(hours=1)
-_MOST_DECISIONS = 200
+MOST_DECISIONS = 200
 """Of one look ahead: where clocks run out all the time, it does not reach the horizon."""
 _MINUTE = timedelta(minutes=1)
 _NOTHING = timedelta(0)
@@ -66,7 +66,7 @@ def cycles_ahead(start: Start) -> Iterator[Verdict]:
     The time of a cycle is the `last_cycle` of the state that it leaves.
     """
     state, number, due, decided = start.state, 0, 1, 0
-    while decided < _MOST_DECISIONS:
+    while decided < MOST_DECISIONS:
         # The last cycle before the moment records what counts until then.
         for cycle in (due - 1, due):
             if cycle > number:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoscaler.decision.ahead import HORIZON, Start, cycles_ahead, start_after
+from autoscaler.decision.ahead import HORIZON, MOST_DECISIONS, Start, cycles_ahead, start_after
 from autoscaler.decision.decide import Verdict
 from autoscaler.decision.edges import find_edge, places, value_of, with_value
 from autoscaler.decision.quality import Reading
@@ -96,7 +96,7 @@ def foresee(record: Record, step: timedelta, horizon: timedelta = HORIZON) -> Ou
         now=record.observation.now,
         step=step,
         current=start.observation.current,
-        until=start.until,
+        until=start.until if len(verdicts) < MOST_DECISIONS else _time_of(verdicts[-1], start),
         move=move,
         further=search.further,
         holds=tuple(hold for hold in _holds(verdicts) if hold.reason not in _NO_HOLD),
@@ -110,11 +110,15 @@ def _first_move(start: Start, verdicts: list[Verdict] | None = None) -> Move | N
     for verdict in cycles_ahead(start):
         if verdicts is not None:
             verdicts.append(verdict)
-        decision, at = verdict.decision, verdict.state.last_cycle
-        if at and (decision.direction is not Direction.HOLD or decision.replace):
-            reason, pod = decision.reason, decision.replace
-            return Move(at=at, to=decision.to, reason=reason, replace=pod)
+        decision = verdict.decision
+        if decision.direction is not Direction.HOLD or decision.replace:
+            at, pod = _time_of(verdict, start), decision.replace
+            return Move(at=at, to=decision.to, reason=decision.reason, replace=pod)
     return None
+
+
+def _time_of(verdict: Verdict, start: Start) -> datetime:
+    return verdict.state.last_cycle or start.until
 
 
 def _holds(verdicts: Sequence[Verdict]) -> tuple[Hold, ...]:

@@ -15,6 +15,7 @@ from autoscaler.adapters import outlooks as adapters_outlooks
 from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
 from autoscaler.decision.model import Schedule
+from autoscaler.decision.words import Mode
 from autoscaler.errors import AutoscalerError
 from tests.adapters.views import STANDBY, pods, seen
 from tests.cycles import POLICY, UNREADABLE, FakeClock, report_of
@@ -277,6 +278,9 @@ def test_status_tells_what_comes_next():
     outlook = told["targets"][0]["outlook"]
     assert outlook["sentence"].startswith("shrinks to 2 at 10:05:00Z if queue_depth stays under")
     assert outlook["move"]["to"] == 2
+    board.show(seen(1.5, current=4, changes={"mode": Mode.SHADOW}))
+    shadow = json.loads(board.page().body)["targets"][0]["outlook"]["sentence"]
+    assert shadow.startswith("a shadow, which writes nothing: shrinks to 2 at ")
     held = told["targets"][0]["metrics"]["queue_depth"]
     assert (held["type"], held["target"], held["value"]) == ("total", 0.8, 1.5)
 

@@ -288,6 +288,7 @@ def test_clocks_that_run_out_all_the_time_end_the_look_ahead():
     story.state = replace(story.state, holds={"cpu_to_limit": at(-1)})
     story.cycle(5, cpu=per_pod({"a": 0.6}, now=5), pods=running("a", "b"))
     assert len(list(cycles_ahead(start_after(story.record, STEP)))) <= 201
+    assert at(900) < story.outlook().until < at(3605)
 
 
 def test_a_step_longer_than_the_horizon_is_one_cycle():
