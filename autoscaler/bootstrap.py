@@ -16,10 +16,12 @@ from autoscaler.adapters.kubernetes import (
     Events,
     KubernetesChecks,
     KubernetesTarget,
+    LastDecisions,
     LeadershipListeners,
     LeaseChecks,
     LeaseLeadership,
     ObjectRef,
+    fenced,
 )
 from autoscaler.adapters.memories import Memories
 from autoscaler.adapters.records import RecordsFile
@@ -74,7 +76,7 @@ def build(
     duties: list[Duty] = [works.leadership]
     if file is not None:
         duties.append(Reload(file, settings, works.apply, works.reload_listeners()))
-    server = HealthServer(settings.http.host, settings.http.port, works.pages())
+    server = HealthServer(settings.http.host, settings.http.port, works.pages(), works.asked())
     return Daemon(works.scheduler, server, works.clock, works.listeners(), duties)
 
 
@@ -90,7 +92,7 @@ class _Works:
         self._log = Log(level=settings.log.level, form=settings.log.format, stream=out)
         self._metrics = Metrics(__version__)
         self._heart = Heart(self.clock, (), _LEAST_PATIENCE)
-        self._board = StatusBoard(__version__)
+        self._board = StatusBoard(__version__, self.clock)
         self._fleet = Fleet(self._on_added, self._on_gone)
         self.scheduler = CycleScheduler(self.clock, self._metrics.overrun)
         self._abouts: dict[str, Callable[[], ObjectRef]] = {}
@@ -98,6 +100,12 @@ class _Works:
         # Events are told by whoever sees them, leader or not, and hold up nobody's requests.
         side = kubernetes_client(settings.kubernetes)
         self._events = Events(side, self.clock, partial(self._complain, "events"))
+        self._last = LastDecisions(
+            fenced(side, self._leads),
+            self.clock,
+            partial(self._complain, "annotations"),
+            self._leads,
+        )
         self._wiring = LoopWiring(
             Shared(
                 clock=self.clock,
@@ -115,6 +123,7 @@ class _Works:
         self._settings = settings
         self._look_at(self._wiring.targets)
         self._heart.allow(patience(settings))
+        self._board.expect_every(settings.interval)
         contended = settings.leadership.enabled and self._acts(settings)
         self.leadership.put(inputs, contended=contended)
         if not self.leadership.is_contended:
@@ -126,10 +135,13 @@ class _Works:
         shadows = (target.mode is Mode.SHADOW for target in settings.targets)
         return not self._dry_run and not all(shadows)
 
+    def _leads(self) -> bool:
+        return self.leadership.term() is not None
+
     # --- who is told ------------------------------------------------------------------------
 
     def _reporters(self) -> Iterator[Reporter]:
-        events = EventReporter(self._events, self._abouts)
+        events = EventReporter(self._events, self._abouts, self._last)
         yield Views(self._log, self._metrics, self._board, events)
         if self._settings.records.path is not None:
             yield RecordsFile(self._settings.records.path, partial(self._complain, "records"))
@@ -158,8 +170,11 @@ class _Works:
             "/healthz": self._heart.page,
             "/readyz": self._ready,
             "/metrics": partial(_metrics_page, self._metrics),
-            "/status": self._board.page,
         }
+
+    def asked(self) -> dict[str, Callable[[str], Page]]:
+        """Return what is served by what stands behind the `?`."""
+        return {"/status": self._board.page}
 
     def _ready(self) -> Page:
         """Tell that the configuration is good; whoever stands by is ready to lead."""
@@ -189,6 +204,7 @@ class _Works:
         self._log.tell("info", "stopping", signal=name)
 
     def _stopped(self) -> None:
+        self._last.close(_LAST_EVENTS)
         self._events.close(_LAST_EVENTS)
         self._log.tell("info", "stopped")
         self._log.close()

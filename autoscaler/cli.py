@@ -358,6 +358,23 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
+@app.command()
+def status(
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the daemon answers.")
+    ] = "http://127.0.0.1:8080",
+    target: Annotated[
+        str | None, typer.Option(metavar="NAMESPACE/NAME", help="This target alone.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer itself.")] = False,
+) -> int:
+    """Show what the daemon makes of each target now, and what comes next."""
+    from autoscaler.status import StatusOptions, show_status
+
+    return show_status(StatusOptions(url=url, target=target, watch=watch, as_json=as_json), _print)
+
+
 def _load(config: Path | None) -> Settings:
     return load(find_file(config), os.environ)
 

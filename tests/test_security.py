@@ -191,6 +191,7 @@ NAMESPACED = "/api/v1/namespaces/llm/"
 WRITTEN = {
     f"{NAMESPACED}events",
     f"{NAMESPACED}pods/ollama-5d4f8c7b9d-abcd0",
+    "/apis/apps/v1/namespaces/llm/deployments/ollama",
     "/apis/apps/v1/namespaces/llm/deployments/ollama/scale",
 }
 REQUEST = re.compile(r"(GET|POST|PATCH) /[\w./?&=%+-]*")

@@ -8,13 +8,16 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import Any
+from urllib.parse import parse_qs
 
 from autoscaler.adapters.cycle_view import CycleView, plain
+from autoscaler.adapters.outlooks import Outlooks
 from autoscaler.decision.record import to_json
 from autoscaler.errors import AutoscalerError
 from autoscaler.ports import Clock, CycleReport
@@ -73,10 +76,17 @@ class Heart:
 class StatusBoard:
     """Keeps each target's last cycle for `/status`."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, clock: Clock) -> None:
         self._version = version
+        self._clock = clock
+        self._interval = timedelta(0)
         self._lock = Lock()
         self._views: dict[str, CycleView] = {}
+        self._outlooks = Outlooks(clock)
+
+    def expect_every(self, interval: timedelta) -> None:
+        """Take this for the time from one cycle to the next."""
+        self._interval = interval
 
     def show(self, view: CycleView) -> None:
         """Let this cycle take the place of the target's last."""
@@ -88,28 +98,38 @@ class StatusBoard:
         with self._lock:
             self._views.pop(target, None)
 
-    def page(self) -> "Page":
-        """Answer `/status`."""
+    def page(self, query: str = "") -> "Page":
+        """Answer `/status`, or `/status?target=NAMESPACE/NAME` of one target alone."""
         with self._lock:
             views = [self._views[target] for target in sorted(self._views)]
+        leader = not any(view.standby for view in views) if views else None
+        wanted = parse_qs(query).get("target")
+        if wanted:
+            views = [view for view in views if view.target in wanted]
+        outlooks = self._outlooks.tell(views, self._interval) if self._interval else {}
         told = {
             "version": self._version,
-            "leader": not any(view.standby for view in views) if views else None,
-            "targets": [_told(view) for view in views],
+            "now": to_json(self._clock.now()),
+            "interval": to_json(self._interval),
+            "leader": leader,
+            "targets": [_told(view, outlooks.get(view.target)) for view in views],
         }
         body = json.dumps(told, indent=2, allow_nan=False).encode()
         return Page(content_type="application/json", body=body + b"\n")
 
 
-def _told(view: CycleView) -> dict[str, Any]:
+def _told(view: CycleView, outlook: dict[str, Any] | None) -> dict[str, Any]:
     told = plain(view) | {"time": to_json(view.at)}
     if view.record and view.bounds:
+        for metric in view.record.policy.metrics:
+            held = {"type": str(metric.type), "target": metric.target}
+            told["metrics"][metric.name] = held | told["metrics"][metric.name]
         told["steps"] = to_json(view.record.steps)
         told["bounds"] = {
             "min_replicas": view.bounds.min_replicas,
             "max_replicas": view.bounds.max_replicas,
         }
-    known = {"in_flight": view.in_flight, "idle": to_json(view.idle)}
+    known = {"in_flight": view.in_flight, "idle": to_json(view.idle), "outlook": outlook}
     return told | {key: value for key, value in known.items() if value is not None}
 
 
@@ -125,9 +145,17 @@ class Page:
 class HealthServer:
     """Serves pages on one port, from threads of its own."""
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        pages: Mapping[str, Callable[[], Page]],
+        asked: Mapping[str, Callable[[str], Page]] | None = None,
+    ) -> None:
+        """Serve `pages`, and those of `asked`, which are given what stands behind the `?`."""
         self._place = (host, port)
-        self._handler = type("Handler", (_Handler,), {"pages": dict(pages)})
+        held = {"pages": dict(pages), "asked": dict(asked or {})}
+        self._handler = type("Handler", (_Handler,), held)
         self._server: _Server | None = None
 
     def start(self) -> str:
@@ -219,13 +247,16 @@ def _hang_up(request: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     pages: Mapping[str, Callable[[], Page]]
+    asked: Mapping[str, Callable[[str], Page]]
     timeout = 5
     server_version = "autoscaler"
     sys_version = ""
 
     def do_GET(self) -> None:
         """Answer with a page."""
-        page = self.pages.get(self.path.partition("?")[0])
+        path, _, query = self.path.partition("?")
+        asked = self.asked.get(path)
+        page = self.pages.get(path) if asked is None else partial(asked, query)
         if page is None:
             self._answer(_text(HTTPStatus.NOT_FOUND))
             return

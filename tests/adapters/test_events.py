@@ -399,6 +399,81 @@ def test_where_nothing_is_written_there_are_no_events(reporter, kept, report):
     assert kept.told == []
 
 
+def test_a_state_that_begins_too_early_is_told_later(reporter, kept):
+    """Where it came and went a moment ago: as soon as ten minutes are over, while it lasts."""
+    reporter.show(view_of(holding(Reason.CONFLICT, at=0)))
+    reporter.show(view_of(holding(Reason.WITHIN_TOLERANCE, at=60)))
+    for at in range(65, 3600, 5):
+        reporter.show(view_of(holding(Reason.CONFLICT, f"at {at}", at=at)))
+    assert [note.partition("(")[2] for _, _, note in kept.told] == ["as told)", "at 600)"]
+
+
+# --- what becomes the annotation ----------------------------------------------------------------
+
+
+class KeptLast:
+    """Keeps what would be written."""
+
+    def __init__(self):
+        self.told = []
+
+    def tell(self, about, sentence):
+        """Keep it."""
+        assert about == ABOUT
+        self.told.append(sentence)
+
+
+@pytest.fixture
+def last() -> KeptLast:
+    """Keep what is told."""
+    return KeptLast()
+
+
+@pytest.fixture
+def writer(kept, last) -> EventReporter:
+    """Report of one target, also to what keeps its last decision."""
+    return EventReporter(kept, {"llm/ollama": lambda: ABOUT}, last)
+
+
+def test_the_last_decision_is_a_change(writer, last):
+    """With its time, and not with the target's name, under which it stands; later holds are not."""
+    writer.show(view_of(report_of()))
+    writer.show(view_of(holding(Reason.WITHIN_TOLERANCE, at=5)))
+    (told,) = last.told
+    assert told.startswith("2026-11-23T10:00:05Z 2 -> 6, AboveTarget (queue_depth 5, ")
+
+
+def test_the_last_decision_is_a_state_and_then_its_end(writer, last):
+    """Once each, however often it comes and goes in ten minutes."""
+    for at in range(0, 300, 20):
+        writer.show(view_of(holding(Reason.METRIC_FAILED, at=at)))
+        writer.show(view_of(holding(Reason.WITHIN_TOLERANCE, at=at + 10)))
+    assert last.told == [
+        "2026-11-23T10:00:05Z holds 2, MetricFailed (as told)",
+        "2026-11-23T10:00:15Z holds 2, WithinTolerance (as told)",
+    ]
+
+
+def test_a_change_in_a_state_that_goes_on_is_the_last_decision(writer, last):
+    """And the end of that state is not told after it."""
+    beside = Step(stage=Stage.STUCK, from_=2, to=2, reason=Reason.REPLICA_STUCK, detail="a")
+    writer.show(view_of(holding(Reason.WITHIN_TOLERANCE, steps=(beside,))))
+    writer.show(view_of(deciding(Reason.BELOW_TARGET, at=5, steps=(beside,))))
+    writer.show(view_of(holding(Reason.WITHIN_TOLERANCE, at=10)))
+    assert [told.partition("Z ")[2][:9] for told in last.told] == ["holds 2, ", "2 -> 1, B"]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [report_of(dry_run=True), holding(Reason.CONFLICT, mode=Mode.SHADOW)],
+    ids=["dry run", "shadow"],
+)
+def test_a_shadow_has_no_last_decision(writer, last, report):
+    """It writes nothing at all."""
+    writer.show(view_of(report))
+    assert last.told == []
+
+
 def test_each_target_has_states_of_its_own(kept):
     """One that holds does not speak for another."""
     reporter = EventReporter(kept, dict.fromkeys(("llm/ollama", "llm/big"), lambda: ABOUT))

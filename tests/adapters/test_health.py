@@ -11,9 +11,11 @@ from http.client import HTTPConnection
 import pytest
 
 from autoscaler.adapters import health
+from autoscaler.adapters import outlooks as adapters_outlooks
 from autoscaler.adapters.cycle_view import view_of
 from autoscaler.adapters.health import HealthServer, Heart, Page, StatusBoard, why_not
 from autoscaler.decision.model import Schedule
+from autoscaler.decision.words import Mode
 from autoscaler.errors import AutoscalerError
 from tests.adapters.views import STANDBY, pods, seen
 from tests.cycles import POLICY, UNREADABLE, FakeClock, report_of
@@ -203,7 +205,7 @@ def test_a_target_that_is_forgotten_is_waited_for_no_longer():
 
 def test_status_tells_each_targets_last_cycle():
     """Decision, sentence, metrics, steps, bounds and time, as JSON."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     board.show(view_of(report_of(1.6)))
     report = report_of(4.0)
     board.show(view_of(report))
@@ -221,7 +223,7 @@ def test_status_tells_each_targets_last_cycle():
 
 def test_status_tells_of_a_target_that_cannot_be_read():
     """The error is there, the decision is not."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     board.show(view_of(report_of(read_error=UNREADABLE)))
     (target,) = json.loads(board.page().body)["targets"]
     assert target["error"] == str(UNREADABLE)
@@ -230,13 +232,13 @@ def test_status_tells_of_a_target_that_cannot_be_read():
 
 def test_status_before_the_first_cycle_is_empty():
     """Nothing is known, and nothing is made up."""
-    told = json.loads(StatusBoard("1.2.3").page().body)
+    told = json.loads(StatusBoard("1.2.3", FakeClock()).page().body)
     assert (told["targets"], told["leader"]) == ([], None)
 
 
 def test_status_tells_what_else_is_known():
     """Requests in flight, what a person has paused, and the bounds that a schedule has set."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     day = Schedule(name="day", start="0 8 * * *", end="0 18 * * *", max_replicas=3)
     policy = replace(POLICY, schedules=(day,))
     board.show(seen(pods=pods(2, 1), paused=True, policy=policy))
@@ -251,7 +253,7 @@ def test_status_tells_what_else_is_known():
 
 def test_status_of_a_daemon_that_stands_by_says_so():
     """The decision of the time when it led is gone."""
-    board = StatusBoard("1.2.3")
+    board = StatusBoard("1.2.3", FakeClock())
     board.show(view_of(report_of(4.0)))
     board.show(view_of(STANDBY))
     told = json.loads(board.page().body)
@@ -261,6 +263,95 @@ def test_status_of_a_daemon_that_stands_by_says_so():
     assert not {"to", "bounds", "steps"} & target.keys()
     board.forget("llm/ollama")
     assert json.loads(board.page().body)["targets"] == []
+
+
+def test_status_tells_what_comes_next():
+    """And by which clock it goes, and how often it looks."""
+    clock = FakeClock()
+    board = StatusBoard("1.2.3", clock)
+    board.show(seen(1.5, current=4))
+    told = json.loads(board.page().body)
+    assert "outlook" not in told["targets"][0]  # the time of the next cycle is not known yet
+    board.expect_every(timedelta(seconds=5))
+    told = json.loads(board.page().body)
+    assert (told["now"], told["interval"]) == ("2026-11-23T10:00:00Z", 5)
+    outlook = told["targets"][0]["outlook"]
+    assert outlook["sentence"].startswith("shrinks to 2 at 10:05:00Z if queue_depth stays under")
+    assert outlook["move"]["to"] == 2
+    board.show(seen(1.5, current=4, changes={"mode": Mode.SHADOW}))
+    shadow = json.loads(board.page().body)["targets"][0]["outlook"]["sentence"]
+    assert shadow.startswith("a shadow, which writes nothing: shrinks to 2 at ")
+    held = told["targets"][0]["metrics"]["queue_depth"]
+    assert (held["type"], held["target"], held["value"]) == ("total", 0.8, 1.5)
+
+
+def many(count, clock):
+    """Return a board with so many targets."""
+    board = StatusBoard("1.2.3", clock)
+    board.expect_every(timedelta(seconds=5))
+    view = seen(1.5, current=4)
+    for number in range(count):
+        board.show(replace(view, target=f"llm/{number:04}"))
+    return board
+
+
+def outlooks(board, query=""):
+    """Name the targets of an answer that have an outlook."""
+    told = json.loads(board.page(query).body)["targets"]
+    return [each["target"] for each in told if "outlook" in each]
+
+
+def test_status_of_many_targets_has_the_outlooks_of_a_few():
+    """Of another one, where it is asked for by name."""
+    board = many(100, FakeClock())
+    assert outlooks(board) == [f"llm/{number:04}" for number in range(32)]
+    assert outlooks(board, "target=llm/0077") == ["llm/0077"]
+    assert outlooks(board, "target=llm%2F0077&x") == ["llm/0077"]
+    assert outlooks(board, "target=llm/nobody") == []
+    assert len(json.loads(board.page("target=").body)["targets"]) == 100
+
+
+def test_an_outlook_is_worked_out_once_for_each_cycle(monkeypatch):
+    """However often somebody asks."""
+    worked_out = []
+    real = adapters_outlooks.foresee
+    monkeypatch.setattr(
+        adapters_outlooks,
+        "foresee",
+        lambda record, step: worked_out.append(record) or real(record, step),
+    )
+    board = many(2, FakeClock())
+    for _ in range(3):
+        assert len(outlooks(board)) == 2
+    assert len(worked_out) == 2
+    board.show(replace(seen(1.6), target="llm/0001"))
+    assert len(outlooks(board)) == 2
+    assert len(worked_out) == 3
+    board.forget("llm/0001")
+    assert outlooks(board) == ["llm/0000"]
+
+
+def test_outlooks_take_no_longer_than_half_a_second(monkeypatch):
+    """What is left is worked out when somebody asks again."""
+    clock = FakeClock()
+    real = adapters_outlooks.foresee
+
+    def slow(record, step):
+        clock.seconds += 0.2
+        return real(record, step)
+
+    monkeypatch.setattr(adapters_outlooks, "foresee", slow)
+    board = many(10, clock)
+    assert [len(outlooks(board)) for _ in range(4)] == [3, 6, 9, 10]
+
+
+def test_a_page_may_be_asked_for_something(server):
+    """What stands behind the question mark is its own to read."""
+    asked = HealthServer("127.0.0.1", 0, {}, {"/status": lambda query: Page(body=query.encode())})
+    asked.address = asked.start()
+    assert ask(asked, "GET", "/status?target=llm/ollama")[::2] == (200, b"target=llm/ollama")
+    assert ask(asked, "GET", "/status")[::2] == (200, b"")
+    asked.stop()
 
 
 # --- a look beforehand --------------------------------------------------------------------------

@@ -717,7 +717,12 @@ def test_a_pod_connects_by_its_service_account_and_follows_its_token(tmp_path, m
 
 
 READING = ["get deployments.apps", "list pods"]
-SCALING = ["patch deployments/scale.apps", "patch pods", "create events"]
+SCALING = [
+    "patch deployments/scale.apps",
+    "patch pods",
+    "patch deployments.apps",
+    "create events",
+]
 EVERYTHING = [*READING, *SCALING, "delete pods"]
 
 

@@ -1,10 +1,16 @@
 """A Deployment itself: its counts, its generations, and a count that nobody names."""
 
+from datetime import timedelta
+
 import pytest
 
-from tests.contract.world import JSON, MERGE, STRATEGIC
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.kubernetes import FIELD_MANAGER, LastDecisions
+from autoscaler.adapters.kubernetes.annotations import LAST_DECISION
+from tests.contract.world import APPLY, JSON, MERGE, STRATEGIC
 
 DEPLOYMENT = "deployments/ollama"
+SOON = timedelta(seconds=10)
 
 
 def test_its_status_follows(world):
@@ -99,3 +105,90 @@ def test_an_old_version_is_a_conflict(world):
     ):
         assert (answer.code, answer.reason) == (409, "Conflict")
         assert answer.body["details"] == {"name": "ollama", "group": "apps", "kind": "deployments"}
+
+
+# --- the annotation with the last decision ------------------------------------------------------
+
+
+def tell(world, target, sentence) -> list[str]:
+    """Have the daemon write an annotation, and return what it complains of."""
+    complaints: list[str] = []
+    last = LastDecisions(world.client()["client"], SystemClock(), complaints.append)
+    last.tell(target.about, sentence)
+    last.close(SOON)
+    return complaints
+
+
+def annotations(world) -> dict[str, str]:
+    """Return those of the Deployment."""
+    return world.deployment()["metadata"].get("annotations") or {}
+
+
+def test_a_decision_is_told_by_an_annotation(world):
+    """By one patch, and no rollout comes of it: template, ReplicaSets and pods stay."""
+    target = world.target()
+    target.read()
+    before, pods = world.deployment(), world.pods().keys()
+    sets = {each["metadata"]["uid"] for each in world.get("replicasets")}
+    assert tell(world, target, "2026-11-23T10:00:00Z 2 -> 4, AboveTarget (é)") == []
+    after = world.deployment()
+    assert annotations(world)[LAST_DECISION] == "2026-11-23T10:00:00Z 2 -> 4, AboveTarget (é)"
+    assert after["spec"] == before["spec"]
+    generation = before["metadata"]["generation"] + 1
+    assert after["metadata"]["generation"] == generation
+    world.until(lambda: world.deployment()["status"].get("observedGeneration") == generation)
+    assert {each["metadata"]["uid"] for each in world.get("replicasets")} == sets
+    assert world.pods().keys() == pods
+    assert world.writes() == [("patch", "deployments", 200)]
+
+
+def test_an_annotation_of_ours_is_no_write_of_the_replicas(world):
+    """Whoever wrote them last stays who did, and our entry does not claim them."""
+    target = world.target()
+    world.patch(f"{DEPLOYMENT}?fieldManager=kubectl-edit", {"spec": {"replicas": 3}})
+    before = target.read().writer
+    assert tell(world, target, "holds 3") == []
+    assert target.read().writer == before
+    assert (before.manager, before.is_us) == ("kubectl-edit", False)
+    target.scale(3, 4)
+    assert tell(world, target, "3 -> 4") == []
+    writer = target.read().writer
+    assert (writer.manager, writer.is_us, writer.at) == (FIELD_MANAGER, True, None)
+    world.patch(f"{DEPLOYMENT}/scale", {"spec": {"replicas": 2}}, agent="kubectl")
+    assert tell(world, target, "holds 2, Conflict") == []
+    assert target.read().writer.manager == "kubectl"
+
+
+def test_a_scale_goes_on_after_an_annotation(world):
+    """The version of the Deployment has moved on, and no test of ours is on that."""
+    target = world.target()
+    target.read()
+    assert tell(world, target, "holds 2") == []
+    target.scale(2, 3)
+    assert world.replicas() == 3
+
+
+def test_an_apply_leaves_the_annotation(world):
+    """On the client's side and on the server's: it is nothing that they own."""
+    target = world.target()
+    assert tell(world, target, "holds 2") == []
+    world.patch(f"{DEPLOYMENT}?fieldManager=kubectl-client-side-apply", {"spec": {"replicas": 3}})
+    found = world.deployment()
+    body = {key: found[key] for key in ("apiVersion", "kind")}
+    body["metadata"] = {"name": "ollama", "annotations": {"note": "x"}}
+    body["spec"] = {key: found["spec"][key] for key in ("selector", "template")}
+    world.patch(f"{DEPLOYMENT}?fieldManager=kubectl&force=true", body, APPLY)
+    assert annotations(world)[LAST_DECISION] == "holds 2"
+    assert annotations(world)["note"] == "x"
+
+
+def test_an_annotation_without_its_right_is_told_of_and_harmless(world):
+    """Nothing else comes of it."""
+    target = world.target()
+    target.read()
+    world.take_right("patch", "deployments", "apps")
+    (complaint,) = tell(world, target, "holds 2")
+    assert complaint.startswith("annotations of Deployments are not written: HTTP 403: ")
+    assert LAST_DECISION not in annotations(world)
+    target.scale(2, 3)
+    assert world.replicas() == 3

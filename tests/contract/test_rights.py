@@ -11,7 +11,13 @@ from autoscaler.errors import ForbiddenError, TargetReadError
 from tests.contract.world import NAME
 
 READING = ["get deployments.apps", "list pods"]
-ACTING = [*READING, "patch deployments/scale.apps", "patch pods", "create events"]
+ACTING = [
+    *READING,
+    "patch deployments/scale.apps",
+    "patch pods",
+    "patch deployments.apps",
+    "create events",
+]
 LEADING = [f"{verb} leases.coordination.k8s.io" for verb in ("create", "get", "update")]
 
 
@@ -50,6 +56,7 @@ def test_the_shipped_roles_are_what_it_needs(world, checks):
         ("list", "pods", ""),
         ("patch", "deployments/scale", "apps"),
         ("patch", "pods", ""),
+        ("patch", "deployments", "apps"),
         ("create", "events", ""),
     ],
 )

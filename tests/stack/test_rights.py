@@ -151,9 +151,10 @@ def test_every_right_is_used(run, whole):
 
 
 def test_the_run_did_all_that_the_daemon_does(run):
-    """It read, scaled, marked victims, took marks back, told of it, and held the Lease."""
+    """It read, scaled, marked victims, took marks back, told of it twice, and held the Lease."""
     assert {(access.verb, access.resource) for access in run.used} == {
         ("get", "deployments"),
+        ("patch", "deployments"),
         ("list", "pods"),
         ("patch", "deployments/scale"),
         ("patch", "pods"),
@@ -184,7 +185,7 @@ def test_all_writes_have_one_name(run):
 @pytest.mark.parametrize(
     ("role", "number"),
     [
-        *(("autoscaler", number) for number in range(6)),
+        *(("autoscaler", number) for number in range(7)),
         *(("autoscaler-lease", number) for number in range(2)),
     ],
 )

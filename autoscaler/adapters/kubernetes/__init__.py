@@ -3,7 +3,7 @@
 target           the loop's ScaleTarget: two reads a cycle, and what the decision asks to be written
 target_state     what the reads say, in the loop's words
 answers          a raw answer, taken apart
-annotations      a pause, and the marks of victims
+annotations      a pause, the last decision, and the marks of victims
 
 lease            one Lease, read and written
 elector          who leads, told from the Lease: what to ask next, and what the answers mean
@@ -12,6 +12,7 @@ fence            a client whose writes only a leader makes
 
 events           Kubernetes events, in the background
 event_reporter   which cycles are worth one
+last_decision    the newest of them, as an annotation, in the background
 
 checks           rights, other scalers, the Deployment as it is written
 written          what of that is worth looking at
@@ -27,6 +28,7 @@ from autoscaler.adapters.kubernetes.elector import Elector, Timing
 from autoscaler.adapters.kubernetes.event_reporter import EventReporter
 from autoscaler.adapters.kubernetes.events import Events, ObjectRef
 from autoscaler.adapters.kubernetes.fence import fenced
+from autoscaler.adapters.kubernetes.last_decision import LastDecisions
 from autoscaler.adapters.kubernetes.leadership import LeadershipListeners, LeaseLeadership
 from autoscaler.adapters.kubernetes.lease import LeaseClient, own_namespace
 from autoscaler.adapters.kubernetes.target import KubernetesTarget
@@ -41,6 +43,7 @@ __all__ = [
     "Events",
     "KubernetesChecks",
     "KubernetesTarget",
+    "LastDecisions",
     "LeadershipListeners",
     "LeaseChecks",
     "LeaseClient",

@@ -1,4 +1,6 @@
-"""The annotations that we read and write: a pause of the Deployment, and the marks of victims.
+"""The annotations that we read and write: those of a Deployment, and the marks of victims.
+
+A Deployment's are the pause, which a person writes, and the last decision, which we do.
 
 A victim is marked by two: the cost by which Kubernetes chooses whom it deletes first, and a mark of
 our own that tells this cost from one that somebody else has set. The mark keeps what was there
@@ -13,6 +15,8 @@ from autoscaler.decision.words import Direction
 
 PREFIX = "ollama-autoscaler/"
 PAUSED = f"{PREFIX}paused"
+LAST_DECISION = f"{PREFIX}last-decision"
+"""Ours to write, and never read."""
 MARK = f"{PREFIX}victim"
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -35,7 +39,8 @@ def pause_of(annotations: Mapping[str, str]) -> tuple[bool, Direction | None]:
 
 def unknown_in(annotations: Mapping[str, str]) -> dict[str, str]:
     """Return those of our annotations on a Deployment that mean nothing to us, with their value."""
-    known = {PAUSED} if _pause(annotations) in (_BOTH, *_NEITHER, *_ONE) else set()
+    is_known = _pause(annotations) in (_BOTH, *_NEITHER, *_ONE)
+    known = {LAST_DECISION, PAUSED} if is_known else {LAST_DECISION}
     ours = {key: value for key, value in annotations.items() if key.startswith(PREFIX)}
     return {key: value for key, value in ours.items() if key not in known}
 

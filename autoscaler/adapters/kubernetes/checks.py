@@ -20,6 +20,7 @@ from kubernetes.client.exceptions import ApiException
 
 from autoscaler.adapters.kubernetes.client import GET_DEPLOYMENT, ObjectClient, Right, need
 from autoscaler.adapters.kubernetes.events import CREATE_EVENTS
+from autoscaler.adapters.kubernetes.last_decision import ANNOTATING
 from autoscaler.adapters.kubernetes.lease import LEADING
 from autoscaler.adapters.kubernetes.target import READING, REPLACING, SCALING
 from autoscaler.adapters.kubernetes.written import Written, written
@@ -81,7 +82,7 @@ class KubernetesChecks(_Reviews):
 
         `acts`: it scales; `replaces`: it replaces stuck pods as well.
         """
-        writing = (*SCALING, CREATE_EVENTS) if acts else ()
+        writing = (*SCALING, ANNOTATING, CREATE_EVENTS) if acts else ()
         replacing = REPLACING if acts and replaces else ()
         return {
             str(right): self._is_allowed(right, self._name if _has_our_name(right) else "")

@@ -1,8 +1,12 @@
-"""Which cycles are worth an event at their Deployment: changes, and states that begin."""
+"""Which cycles are worth telling of at their Deployment: changes, and states that begin.
+
+They become events, and the newest of them an annotation, which also says when such a state is over.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from autoscaler.adapters.cycle_view import CycleView
 from autoscaler.adapters.kubernetes.events import Events, ObjectRef
@@ -47,15 +51,31 @@ class _Telling:
     """Each time, and not only where the cycle before had nothing of it."""
 
 
+class Told(Protocol):
+    """Keeps the last decision where people look for it."""
+
+    def tell(self, about: ObjectRef, sentence: str) -> None:
+        """Let this take the place of what was told before. Must not block, must not raise."""
+
+
 class EventReporter:
     """A Viewer that makes events. In shadow mode, which writes nothing, there are none."""
 
-    def __init__(self, events: Events, objects: Mapping[str, Callable[[], ObjectRef]]) -> None:
-        """Tell `events` of the targets' cycles; `objects` names each target's Deployment."""
+    def __init__(
+        self,
+        events: Events,
+        objects: Mapping[str, Callable[[], ObjectRef]],
+        last: Told | None = None,
+    ) -> None:
+        """Tell `events`, and `last`, of the targets' cycles; `objects` names their Deployments."""
         self._events = events
         self._objects = objects
-        self._before: dict[str, frozenset[str]] = {}
+        self._last = last
+        self._lasting: dict[str, frozenset[str]] = {}
+        """What has been told of each target and goes on."""
         self._told: dict[tuple[str, str], datetime] = {}
+        self._in_state: set[str] = set()
+        """Targets of which `last` tells a state, and not a change."""
 
     def show(self, view: CycleView) -> None:
         """Tell of the cycle where it is worth it."""
@@ -64,18 +84,30 @@ class EventReporter:
         if about is None or record is None or record.mode is Mode.SHADOW:
             return
         tellings = tuple(_tellings(view, record))
-        before = self._before.get(view.target, frozenset())
-        self._before[view.target] = frozenset(telling.reason for telling in tellings)
-        for telling in tellings:
-            key = (view.target, telling.reason)
-            is_new = telling.reason not in before and not self._is_quiet(key, view.at)
-            if telling.always or is_new:
-                self._told[key] = view.at
-                self._events.tell(about(), telling.reason, telling.note, warning=telling.warning)
+        before = self._lasting.get(view.target, frozenset())
+        news = [each for each in tellings if each.always or self._is_new(view, each, before)]
+        for telling in news:
+            self._told[view.target, telling.reason] = view.at
+            self._events.tell(about(), telling.reason, telling.note, warning=telling.warning)
+        lasting = before.union(telling.reason for telling in news)
+        self._lasting[view.target] = lasting.intersection(each.reason for each in tellings)
+        is_over = view.target in self._in_state and not self._lasting[view.target]
+        if self._last is not None and (news or is_over):
+            self._last.tell(about(), _dated(view))
+            is_state = bool(news) and not any(telling.always for telling in news)
+            (self._in_state.add if is_state else self._in_state.discard)(view.target)
 
-    def _is_quiet(self, key: tuple[str, str], now: datetime) -> bool:
-        told = self._told.get(key)
-        return told is not None and timedelta(0) <= now - told < _QUIET
+    def _is_new(self, view: CycleView, telling: _Telling, before: frozenset[str]) -> bool:
+        """Tell whether a state has begun; one that comes and goes, once in a while."""
+        told = self._told.get((view.target, telling.reason))
+        is_quiet = told is not None and timedelta(0) <= view.at - told < _QUIET
+        return telling.reason not in before and not is_quiet
+
+
+def _dated(view: CycleView) -> str:
+    """Return the cycle's sentence, with its time in the place of the target's name."""
+    at = view.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{at} {view.sentence.removeprefix(f'{view.target}: ')}"
 
 
 def _tellings(view: CycleView, record: Record) -> Iterator[_Telling]:

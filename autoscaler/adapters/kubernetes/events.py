@@ -87,7 +87,7 @@ class Events:
         self._timeout = timeout.total_seconds()
         self._waiting: Queue[_Happening | None] = Queue(_MOST_WAITING)
         self._sent: dict[_Happening, _Sent] = {}
-        self._bucket = _Bucket(clock.monotonic())
+        self._bucket = Bucket(clock.monotonic())
         self._closing = Event()
         self._starting = Lock()
         self._thread: Thread | None = None
@@ -98,7 +98,7 @@ class Events:
         happening = _Happening(
             about=about,
             reason=printable(reason[:_LONGEST_REASON]),
-            note=_note(note),
+            note=one_line(note),
             warning=warning,
         )
         with suppress(Full, RuntimeError):  # a system that has no thread left has other worries
@@ -158,7 +158,7 @@ class Events:
         self._broken = True
 
 
-class _Bucket:
+class Bucket:
     """Lets a burst through, and then so many per second."""
 
     def __init__(self, at: float) -> None:
@@ -172,7 +172,7 @@ class _Bucket:
         return max(0.0, -self._tokens / _PER_SECOND)
 
 
-def _note(text: str) -> str:
+def one_line(text: str) -> str:
     """Return one printable line of a length that the API takes, which it measures in bytes."""
     line = printable(" ".join(text.split())[:_LONGEST_NOTE])
     return line.encode()[:_LONGEST_NOTE].decode(errors="ignore")
