@@ -88,7 +88,7 @@ class Chain:
         return link
 
     def _link(self, record: Record) -> Link:
-        state = record.state
+        state, at = record.state, record.state.last_cycle
         if not self._left:
             return Link(kind=Kind.FIRST, restarts_from=state)
         last = next(reversed(self._left))
@@ -97,36 +97,34 @@ class Chain:
             return Link(kind=Kind.FOLLOWS)
         if state == ScalingState():
             return Link(kind=Kind.AFRESH, restarts_from=state)
-        for link in self._explanations(record, last):
-            if link.carry(after, record.policy, record) == state:
-                return link
-        if self._goes_on_from_an_earlier_one(record):
-            return Link(kind=Kind.OLDER, restarts_from=state)
+        if at is not None and at != last and at in self._left:
+            if self._explained(record, at) is not None:
+                return Link(kind=Kind.OLDER, restarts_from=state)
+        elif link := self._explained(record, last):
+            return link
         return _other(record, after)
 
-    def _goes_on_from_an_earlier_one(self, record: Record) -> bool:
-        at = record.state.last_cycle
-        if at is None or at not in self._left:
-            return False
-        after = self._left[at][0]
-        return after == record.state or any(
-            link.carry(after, record.policy, record) == record.state
-            for link in self._explanations(record, at)
-        )
+    def _explained(self, record: Record, last: datetime) -> Link | None:
+        """Return how a line goes on from an earlier cycle, if it does."""
+        after, asked = self._left[last]
+        for link in _explanations(record, last, asked):
+            if link.carry(after, record.policy, record) == record.state:
+                return link
+        return None
 
-    def _explanations(self, record: Record, last: datetime) -> Iterator[Link]:
-        """Yield what may have happened since an earlier cycle, the simplest first."""
-        at = record.state.last_cycle
-        by = timedelta(0) if at is None else at - last
-        if at is None or timedelta(0) < abs(by) <= _SKEW:
-            return
-        if by:
-            yield Link(kind=Kind.CLOCK_SET, shift=by)
-        yield Link(kind=Kind.CLOCK_SET if by else Kind.RESUMED, shift=by, resumes=True)
-        write = _arrived(record, self._left[last][1])
-        if write is not None:
-            yield Link(kind=Kind.ARRIVED, shift=by, write=write)
-            yield Link(kind=Kind.ARRIVED, shift=by, write=write, resumes=True)
+
+def _explanations(record: Record, last: datetime, asked: int) -> Iterator[Link]:
+    """Yield what may have happened since a cycle, the simplest first."""
+    at = record.state.last_cycle
+    by = timedelta(0) if at is None else at - last
+    if at is None or timedelta(0) < abs(by) <= _SKEW:
+        return
+    yield Link(kind=Kind.CLOCK_SET if by else Kind.FOLLOWS, shift=by)
+    yield Link(kind=Kind.CLOCK_SET if by else Kind.RESUMED, shift=by, resumes=True)
+    write = _arrived(record, asked)
+    if write is not None:
+        yield Link(kind=Kind.ARRIVED, shift=by, write=write)
+        yield Link(kind=Kind.ARRIVED, shift=by, write=write, resumes=True)
 
 
 def _other(record: Record, after: ScalingState) -> Link:

@@ -83,8 +83,6 @@ def _dataclass(kind: Any) -> Plan:
     }
 
     def read(data: Any) -> Any:
-        if type(data) is kind:  # read before
-            return data
         if type(data) is not dict:
             raise StumbledError
         values = {}

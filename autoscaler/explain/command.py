@@ -143,22 +143,19 @@ class Explaining:
 
     def _verified(self, source: Source) -> Iterator[Line]:
         prover = proof.Prover(self.paper.zone)
-        tally = proof.Tally()
+        tally = proof.Tally(self.paper.zone)
         found = self._found(source)
         for one, proved in self._since((one.at, (one, prover.prove(one))) for one in found):
-            if self.options.as_json:
-                yield _dumped(one)
-            if proved is None:
-                continue
-            tally.add(proved)
+            told = [] if proved is None else list(tally.add(proved))
             if not self.options.as_json:
-                yield from prover.tell(proved)
-            elif proved.notes or not proved.holds:
+                yield from told
+                continue
+            yield _dumped(one)
+            if proved is not None and (proved.notes or not proved.holds):
                 yield _json(proof.as_json(proved))
         self.code = 1 if tally.different else 0
         if tally.decisions:
-            told = tally.as_json() if self.options.as_json else tally.told(self.paper.zone)
-            yield _json(told) if self.options.as_json else str(told)
+            yield from [_json(tally.as_json())] if self.options.as_json else tally.end()
 
     # --- decided otherwise ----------------------------------------------------------------------
 

@@ -22,7 +22,10 @@ def sentence(found: Found) -> str:
     """Return what the log said of a cycle."""
     if found.record is not None:
         return printable(viewed(found.record).sentence)
-    return printable(gap_sentence(found.gap)) if found.gap else ""
+    if found.gap is None:
+        return ""
+    more = f" ({found.gap.cycles} cycles in a row)" if found.gap.cycles > 1 else ""
+    return printable(gap_sentence(found.gap)) + more
 
 
 def changes(found: Iterable[Found]) -> Iterator[Found]:

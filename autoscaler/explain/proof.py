@@ -1,26 +1,20 @@
 """`--verify`: every record decided again, and compared; and each line with the one before it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
-from autoscaler.decision.chain import Chain, Kind, Link
-from autoscaler.decision.model import Policy
-from autoscaler.decision.record import Json, Record, to_json
-from autoscaler.decision.refusal import shown as shown_value
-from autoscaler.decision.verify import NOTHING, Difference, check, compare
+from autoscaler.decision.chain import Chain
+from autoscaler.decision.record import Json, to_json
+from autoscaler.decision.verify import Difference, check
 from autoscaler.explain.choose import Span
 from autoscaler.explain.moments import shown
+from autoscaler.explain.oddities import Note, notes, value
 from autoscaler.explain.source import Found
 
-_NOTES = {
-    Kind.RESUMED: "goes on after cycles without a decision, or after a start",
-    Kind.ARRIVED: "a write whose answer was lost is taken for done",
-    Kind.CLOCK_SET: "the clock was set, by {shift:+g}s; what is remembered has moved along",
-    Kind.OLDER: "goes on from the memory of {last}, as after a restart",
-    Kind.AFRESH: "begins without memory, as after a first start",
-    Kind.ELSEWHERE: "goes on from a cycle at {last} that is not in these records",
-}
+_MOST_NOTES = 5
+"""Of one kind: somebody who feeds observations of their own may have one in every line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +22,12 @@ class Proof:
     """What came of one line."""
 
     found: Found
-    wrong: tuple[Difference, ...] = ()
+    wrong: tuple[Difference, ...]
     """In the line itself."""
-    broken: tuple[Difference, ...] = ()
+    broken: tuple[Difference, ...]
     """Between the line and the last one of its target; `decided` is what that one leaves."""
-    before: Found | None = None
-    notes: tuple[str, ...] = ()
-    """What is worth knowing and no contradiction."""
+    before: Found | None
+    notes: tuple[Note, ...]
 
     @property
     def holds(self) -> bool:
@@ -42,82 +35,72 @@ class Proof:
         return not self.wrong and not self.broken
 
 
-@dataclass(slots=True)
-class _Line:
-    """What is known of a target's lines so far."""
-
-    chain: Chain = field(default_factory=Chain)
-    last: Found | None = None
-    policy: Policy | None = None
-
-
 class Prover:
     """Proves lines as they come."""
 
     def __init__(self, zone: tzinfo | None) -> None:
         self._zone = zone
-        self._lines: dict[str, _Line] = {}
+        self._chains: dict[str, Chain] = {}
+        self._last: dict[str, Found] = {}
 
     def prove(self, found: Found) -> Proof | None:
         """Return what came of a line; None for a cycle without a decision."""
-        if found.record is None:
+        record = found.record
+        if record is None:
             return None
-        line = self._lines.setdefault(found.target, _Line())
-        checked = check(found.record)
-        link = line.chain.add(found.record, checked.after)
-        proof = Proof(
+        checked = check(record)
+        link = self._chains.setdefault(found.target, Chain()).add(record, checked.after)
+        before = self._last.get(found.target)
+        self._last[found.target] = found
+        return Proof(
             found=found,
             wrong=checked.differences,
             broken=link.differences,
-            before=line.last,
-            notes=(*self._note(link, found.record), *_changes(line.policy, found.record.policy)),
+            before=before,
+            notes=tuple(notes(before.record if before else None, record, link, self._zone)),
         )
-        line.last, line.policy = found, found.record.policy
-        return proof
-
-    def tell(self, proof: Proof) -> Iterator[str]:
-        """Tell of what was found in a line."""
-        found = proof.found
-        where = f"{found.place}, {shown(found.at, self._zone)}, {found.target}"
-        for one in proof.wrong:
-            said = f"recorded {_value(one.recorded)}, decided {_value(one.decided)}"
-            yield f"{where}: {one.where}: {said}"
-        for one in proof.broken:
-            left = f"line {proof.before.line if proof.before else '?'}"
-            said = f"recorded {_value(one.recorded)}, {left} leaves {_value(one.decided)}"
-            yield f"{where}: {one.where}: {said}"
-        for note in proof.notes:
-            yield f"note: {where}: {note}"
-
-    def _note(self, link: Link, record: Record) -> Iterator[str]:
-        if link.kind in _NOTES:
-            last = record.state.last_cycle
-            told = shown(last, self._zone) if last else "nowhere"
-            yield _NOTES[link.kind].format(shift=link.shift.total_seconds(), last=told)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came of all."""
+    """Tells what was found, and what came of all."""
 
+    zone: tzinfo | None
     decisions: int = 0
     different: int = 0
     span: Span = field(default_factory=Span)
+    kinds: Counter[str] = field(default_factory=Counter)
 
-    def add(self, proof: Proof) -> None:
-        """Count one more."""
+    def add(self, proof: Proof) -> Iterator[str]:
+        """Count one more, and tell of what was found in it."""
         self.span.add(proof.found)
         self.decisions += 1
         self.different += not proof.holds
+        found = proof.found
+        where = f"{found.place}, {shown(found.at, self.zone)}, {found.target}"
+        for one in proof.wrong:
+            said = f"recorded {value(one.recorded)}, decided {value(one.decided)}"
+            yield f"{where}: {one.where}: {said}"
+        for one in proof.broken:
+            left = f"line {proof.before.line if proof.before else '?'} leaves"
+            said = f"recorded {value(one.recorded)}, {left} {value(one.decided)}"
+            yield f"{where}: {one.where}: {said}"
+        for note in proof.notes:
+            self.kinds[note.kind] += 1
+            if self.kinds[note.kind] <= _MOST_NOTES:
+                yield f"note: {where}: {note.text}"
 
-    def told(self, zone: tzinfo | None) -> str:
-        """Tell it on one line."""
+    def end(self) -> Iterator[str]:
+        """Tell what came of all; the last line is the one that counts."""
+        for kind, count in self.kinds.items():
+            if count > _MOST_NOTES:
+                yield f"note: and {count - _MOST_NOTES} more of this kind ({kind})"
         number, targets = self.decisions, len(self.span.targets)
         what = f"{number} decision{'' if number == 1 else 's'} of {targets} target(s)"
         came = "all decide the same"
         if self.different:
             came = f"{self.different} do not hold, {number - self.different} decide the same"
-        return f"{what} from {self.span.shown(zone)}: {came}"
+        yield f"{what} from {self.span.shown(self.zone)}: {came}"
 
     def as_json(self) -> Json:
         """Return it for programs."""
@@ -130,22 +113,9 @@ def as_json(proof: Proof) -> Json:
     found = proof.found
     return {
         "differences": [to_json(one) for one in (*proof.wrong, *proof.broken)],
-        "notes": list(proof.notes),
+        "notes": [note.text for note in proof.notes],
         "file": found.file,
         "line": found.line,
         "target": found.target,
         "now": to_json(found.at),
     }
-
-
-def _changes(old: Policy | None, new: Policy) -> Iterator[str]:
-    """Tell how the policy was changed between two lines."""
-    if old is None or old is new or old == new:
-        return
-    changes = list(compare("policy", to_json(new), to_json(old)))
-    told = [f"{c.where} {_value(c.decided)} -> {_value(c.recorded)}" for c in changes]
-    yield f"the policy has changed: {'; '.join(told)}"
-
-
-def _value(value: Json) -> str:
-    return NOTHING if value == NOTHING else shown_value(value, 100)

@@ -66,8 +66,9 @@ def tell_gap(gap: Gap, place: str, paper: Paper) -> list[Text]:
     """Tell of a cycle that came to no decision."""
     title = f"{gap.target} at {shown(gap.now, paper.zone)}"
     head = line(f"{title}  ({place})", "bold")
-    why = paragraph(f"came to no decision, nothing was written. {gap_sentence(gap)}", paper.width)
-    return [head, *why]
+    row = f" (for {gap.cycles} cycles in a row)" if gap.cycles > 1 else ""
+    why = f"came to no decision, and nothing was written{row}: {gap_sentence(gap)}"
+    return [head, *paragraph(why, paper.width)]
 
 
 def tell(record: Record, place: str, paper: Paper) -> list[Text]:

@@ -13,7 +13,7 @@ from autoscaler.adapters.daemon_http import get
 from autoscaler.decision.fold import Gap
 from autoscaler.decision.record import Record
 from autoscaler.errors import InputError
-from autoscaler.records import files_of, read
+from autoscaler.records import numbered, read, rotated
 
 STDIN = Path("-")
 _LINE = re.compile(r"line ([0-9]+):")
@@ -125,6 +125,6 @@ def _all(files: Sequence[Path]) -> Iterable[Path]:
     """Return each file with its rotated siblings, each once."""
     seen: dict[Path, None] = {}
     for file in files:
-        for one in files_of(file):
+        for one in (*(numbered(file, number) for number in reversed(rotated(file))), file):
             seen.setdefault(one)
     return seen
