@@ -179,10 +179,11 @@ def _absence(reading: Reading, cycle: Cycle, paper: Paper) -> str:
 def _rules(record: Record, cycle: Cycle, width: int) -> list[Text]:
     rows = [("rule", "from", "to", "because")]
     styles = ["dim"]
-    for step in record.steps:
+    told = [step for step in record.steps if step.stage is not Stage.VICTIMS]
+    for step in told:
         rows.append((str(step.stage), str(step.from_), str(step.to), told_step(step)))
         styles.append("bold" if step.from_ != step.to else "")
-    lines = table(rows, width, styles) if record.steps else []
+    lines = table(rows, width, styles) if told else []
     return [*lines, *paragraph(_silent(record, cycle), width, style="dim", indent=2)]
 
 

@@ -4,7 +4,7 @@ from autoscaler.settings.changes import changed_keys
 from autoscaler.settings.sections import KubernetesSettings, PrometheusSettings, Settings
 from autoscaler.settings.sources import DEFAULT_PATHS, find_file, load
 from autoscaler.settings.target import TargetSettings, to_policy, to_queries
-from autoscaler.settings.variant import current, vary
+from autoscaler.settings.variant import vary
 
 __all__ = [
     "DEFAULT_PATHS",
@@ -13,7 +13,6 @@ __all__ = [
     "Settings",
     "TargetSettings",
     "changed_keys",
-    "current",
     "find_file",
     "load",
     "to_policy",

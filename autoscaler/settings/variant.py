@@ -18,8 +18,6 @@ from autoscaler.settings.sources import faults_of
 from autoscaler.settings.target import TargetSettings, to_policy
 from autoscaler.settings.yaml_file import parse_yaml
 
-_NAMED = ("metrics", "schedules")
-"""Lists whose entries are told apart by their names."""
 _NOT_DECIDED_BY = ("mode",)
 """What changes no decision, only what is done about it."""
 _FIXED = ("metrics.*.name", "metrics.*.query", "schedules.*.name")
@@ -37,7 +35,7 @@ def vary(policy: Policy, changes: Sequence[str]) -> Policy:
         key, equals, text = change.partition("=")
         if not equals or not key:
             raise ConfigError(f"{change}: must be KEY=VALUE, such as max_replicas=8")
-        path = _INDEX.sub(r".\1", key.strip())
+        path = _path(settings, key)
         if path not in known:
             hint = nearest(path, known)
             raise ConfigError(f"{change}: unknown key, must be one of {', '.join(known)}{hint}")
@@ -52,14 +50,6 @@ def vary(policy: Policy, changes: Sequence[str]) -> Policy:
         raise ConfigError(f"{', '.join(changes)}: {tell(faults_of(error))}") from None
     # What nobody asked to change stays as it was recorded, whatever today's rules would make of it.
     return replace(policy, **{name: getattr(varied, name) for name in given})
-
-
-def current(policy: Policy, change: str) -> Any:
-    """Return what a change takes the place of."""
-    value: Any = _settings_of(policy)
-    for part in _INDEX.sub(r".\1", change.partition("=")[0].strip()).split("."):
-        value = value[_at(value, part)]
-    return value
 
 
 def _settings_of(policy: Policy) -> Tree:
@@ -96,6 +86,18 @@ def _children(tree: Any) -> Iterator[tuple[str, Any]]:
         return
     for index, value in enumerate(tree):
         yield value.get("name", str(index)), value
+
+
+def _path(tree: Any, key: str) -> str:
+    """Return a key as `_keys` has it, whichever way an entry of a list was given."""
+    path = []
+    for part in _INDEX.sub(r".\1", key.strip()).split("."):
+        children = dict(_children(tree)) if isinstance(tree, dict | list) else {}
+        names = list(children) if isinstance(tree, list) and part not in children else []
+        known = names[int(part)] if part.isdecimal() and int(part) < len(names) else part
+        path.append(known)
+        tree = children.get(known)
+    return ".".join(path)
 
 
 def _put(tree: Any, path: list[str], value: Any) -> None:
