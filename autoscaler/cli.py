@@ -38,6 +38,8 @@ from autoscaler.settings import (
 from autoscaler.settings.refusal import printable
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from autoscaler.check import Finding
 
 _NO_OUTPUT = "standard output is closed, must be open"
@@ -375,6 +377,65 @@ def status(
     return show_status(StatusOptions(url=url, target=target, watch=watch, as_json=as_json), _print)
 
 
+@app.command()
+def explain(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE ...]",
+            help="Records, with the files that they were rotated into; - for standard input.",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask a running daemon instead.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAMESPACE/NAME", help="Of this target only.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The cycle in force then; 03:12 or a date.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="SPAN|TIME", help="One line for each cycle since then; 15m or 03:12."),
+    ] = None,
+    only_changes: Annotated[
+        bool, typer.Option("--only-changes", help="Of these, who say something new.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Whole records as JSON lines instead.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Decide every record again, and compare.")
+    ] = False,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--what-if", metavar="KEY=VALUE", help="Decide by another configuration."),
+    ] = None,
+) -> int:
+    """Tell why a cycle came to what it did: the last one, or one of the past."""
+    from autoscaler.explain.command import Explaining, Options
+    from autoscaler.explain.layout import terminal_width
+    from autoscaler.explain.screen import Paper
+
+    options = Options(
+        files=files or (),
+        url=url,
+        target=target,
+        at=at,
+        since=since,
+        only_changes=only_changes,
+        as_json=as_json,
+        verify=verify,
+        what_if=what_if or (),
+    )
+    explaining = Explaining(options, Paper(width=terminal_width(sys.stdout)))
+    for line in explaining.run():
+        if not _print(_drawn(line)):
+            break
+    return explaining.code
+
+
 def _load(config: Path | None) -> Settings:
     return load(find_file(config), os.environ)
 
@@ -403,6 +464,20 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
                 f"line {number}: byte {error.start} is not UTF-8, must be text",
                 next_step=f"mend line {number} of the input, or convert it: iconv -t UTF-8",
             ) from error
+
+
+def _drawn(line: "Text | str") -> str:
+    """Return a line with colours where a terminal shows them."""
+    if isinstance(line, str):
+        return line
+    if sys.stdout is None or not sys.stdout.isatty():
+        return line.plain
+    from rich.console import Console
+
+    console = Console(width=len(line.plain) + 1)
+    with console.capture() as drawn:
+        console.print(line)
+    return drawn.get().rstrip("\n")
 
 
 def _show(findings: "Iterable[Finding]") -> None:

@@ -159,6 +159,7 @@ class TargetLoop:
             decision=verdict.decision,
             outcome=ending.outcome,
             mode=self._plan.mode,
+            error=ending.error or None,
         )
         return replace(ending, record=record)
 

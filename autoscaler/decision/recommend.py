@@ -55,7 +55,7 @@ def tolerate(cycle: Cycle, number: int) -> tuple[Step, ...]:
     usable = [reading for reading in cycle.readings if not reading.missing]
     if not usable:
         return ()
-    wants = [want for reading in usable if (want := _tolerated(cycle, reading))]
+    wants = [want for reading in usable if (want := wanted(cycle, reading))]
     if not wants:
         return (
             Step(
@@ -117,16 +117,8 @@ def needed(cycle: Cycle, reading: Reading, load: float, edge: float = 1) -> int:
     return replicas + len(cycle.stuck)
 
 
-def _raw(cycle: Cycle, reading: Reading) -> Want | None:
-    if reading.missing:
-        return None
-    ratio = usage_ratio(reading, cycle.working)
-    shrinking = ratio is not None and ratio < 1
-    load = filled_load(reading) if shrinking else reading.load
-    return _permitted_use(reading, needed(cycle, reading, load), cycle.current)
-
-
-def _tolerated(cycle: Cycle, reading: Reading) -> Want | None:
+def wanted(cycle: Cycle, reading: Reading) -> Want | None:
+    """Return what one metric asks for, were it alone; None where it has no say."""
     want = _raw(cycle, reading)
     ratio = usage_ratio(reading, cycle.working)
     if want is None or ratio is None:
@@ -140,6 +132,15 @@ def _tolerated(cycle: Cycle, reading: Reading) -> Want | None:
     if turned or _within(cycle.policy, filled):
         return _keep(cycle, reading, _why_filled(cycle, reading))
     return want
+
+
+def _raw(cycle: Cycle, reading: Reading) -> Want | None:
+    if reading.missing:
+        return None
+    ratio = usage_ratio(reading, cycle.working)
+    shrinking = ratio is not None and ratio < 1
+    load = filled_load(reading) if shrinking else reading.load
+    return _permitted_use(reading, needed(cycle, reading, load), cycle.current)
 
 
 def _keep(cycle: Cycle, reading: Reading, reason: Reason) -> Want | None:

@@ -7,7 +7,7 @@ key, a wrong type or an impossible value is a ValueError with path, value and ru
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from functools import cache
@@ -23,6 +23,7 @@ from autoscaler.decision.model import (
     ScalingState,
     Step,
 )
+from autoscaler.decision.quick import plan
 from autoscaler.decision.refusal import require, shown
 from autoscaler.decision.words import Mode
 
@@ -60,6 +61,8 @@ class Record:
     decision: Decision
     outcome: Outcome
     mode: Mode
+    error: str | None = field(default=None, metadata=WRITTEN_IF_KNOWN)
+    """What kept the decision from being carried out; None where nothing did."""
 
     def __post_init__(self) -> None:
         require(self.version == VERSION, "version", self.version, f"must be {VERSION}")
@@ -69,10 +72,9 @@ def to_json(value: object) -> Json:
     """Return a JSON-able form of a value of this package."""
     if is_dataclass(value) and not isinstance(value, type):
         return {
-            _key(field.name): to_json(item)
-            for field in fields(value)
-            if (item := getattr(value, field.name)) is not None
-            or field.metadata != WRITTEN_IF_KNOWN
+            _key(each.name): to_json(item)
+            for each in fields(value)
+            if (item := getattr(value, each.name)) is not None or each.metadata != WRITTEN_IF_KNOWN
         }
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
@@ -92,7 +94,14 @@ def to_json(value: object) -> Json:
 
 def from_json(cls: type[T], data: Json, path: str = "") -> T:
     """Return the value of class `cls` that `to_json` made `data` from."""
-    return _read(cls, data, path)  # type: ignore[no-any-return]
+    try:
+        return _quickly(cls, data)  # type: ignore[no-any-return]
+    except Exception:  # noqa: BLE001 - whatever it is: read once more, it is told where and why
+        return _read(cls, data, path)  # type: ignore[no-any-return]
+
+
+def _quickly(kind: Any, data: Json) -> Any:
+    return plan(kind)(data)
 
 
 def observation_from_json(data: Json) -> Observation:
@@ -144,17 +153,17 @@ def _read_union(options: tuple[Any, ...], data: Json, path: str) -> Any:
 def _read_dataclass(kind: Any, data: Json, path: str) -> Any:
     table = _expect(data, dict, path, "an object")
     hints = _hints(kind)
-    known = {_key(field.name): field for field in fields(kind)}
+    known = {_key(each.name): each for each in fields(kind)}
     for key in table:
         if key not in known:
             raise _refusal(
                 _join(path, key), table[key], f"unknown key, must be one of {', '.join(known)}"
             )
     values = {}
-    for key, field in known.items():
+    for key, each in known.items():
         if key in table:
-            values[field.name] = _read(hints[field.name], table[key], _join(path, key))
-        elif field.default is MISSING and field.default_factory is MISSING:
+            values[each.name] = _read(hints[each.name], table[key], _join(path, key))
+        elif each.default is MISSING and each.default_factory is MISSING:
             raise ValueError(f"{_join(path, key)} is missing, must be given")
     try:
         return kind(**values)

@@ -4,6 +4,7 @@ from autoscaler.settings.changes import changed_keys
 from autoscaler.settings.sections import KubernetesSettings, PrometheusSettings, Settings
 from autoscaler.settings.sources import DEFAULT_PATHS, find_file, load
 from autoscaler.settings.target import TargetSettings, to_policy, to_queries
+from autoscaler.settings.variant import vary
 
 __all__ = [
     "DEFAULT_PATHS",
@@ -16,4 +17,5 @@ __all__ = [
     "load",
     "to_policy",
     "to_queries",
+    "vary",
 ]

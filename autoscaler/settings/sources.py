@@ -78,8 +78,14 @@ def _load(path: Path, environ: Mapping[str, str], **arguments: Any) -> Settings:
     try:
         return Sourced(**arguments)
     except ValidationError as error:
-        faults = [_fault(detail) for detail in error.errors(include_url=False)]
-        raise ConfigError(_with_sources(path, faults, from_environment.variables)) from None
+        raise ConfigError(
+            _with_sources(path, faults_of(error), from_environment.variables)
+        ) from None
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Return what a validator has refused, to be told by `refusal.tell`."""
+    return [_fault(detail) for detail in error.errors(include_url=False)]
 
 
 class _Environment(PydanticBaseSettingsSource):
