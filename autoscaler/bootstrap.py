@@ -1,5 +1,6 @@
 """The composition root: settings in, wired daemon out."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
@@ -23,8 +24,9 @@ from autoscaler.adapters.kubernetes import (
     ObjectRef,
     fenced,
 )
+from autoscaler.adapters.latest import LatestRecords
 from autoscaler.adapters.memories import Memories
-from autoscaler.adapters.records import RecordsFile
+from autoscaler.adapters.records import RecordsFile, RecordsStream
 from autoscaler.adapters.telemetry import Log, Metrics
 from autoscaler.check import Finding, LeaseProbe, Probe, World, check
 from autoscaler.daemon.fleet import Fleet
@@ -89,10 +91,14 @@ class _Works:
         self._dry_run = dry_run
         self._settings = settings
         self._stopping = False
-        self._log = Log(level=settings.log.level, form=settings.log.format, stream=out)
+        # What is asked for on standard output stands there alone; the log makes way.
+        told = (sys.stderr or out) if settings.records.to_output else out
+        self._log = Log(level=settings.log.level, form=settings.log.format, stream=told)
         self._metrics = Metrics(__version__)
         self._heart = Heart(self.clock, (), _LEAST_PATIENCE)
         self._board = StatusBoard(__version__, self.clock)
+        self._latest = LatestRecords()
+        self._records = self._make_records(out)
         self._fleet = Fleet(self._on_added, self._on_gone)
         self.scheduler = CycleScheduler(self.clock, self._metrics.overrun)
         self._abouts: dict[str, Callable[[], ObjectRef]] = {}
@@ -143,9 +149,18 @@ class _Works:
     def _reporters(self) -> Iterator[Reporter]:
         events = EventReporter(self._events, self._abouts, self._last)
         yield Views(self._log, self._metrics, self._board, events)
-        if self._settings.records.path is not None:
-            yield RecordsFile(self._settings.records.path, partial(self._complain, "records"))
+        yield self._latest
+        if self._records is not None:
+            yield self._records
         yield self._heart
+
+    def _make_records(self, out: TextIO) -> RecordsFile | RecordsStream | None:
+        wanted, complain = self._settings.records, partial(self._complain, "records")
+        if wanted.path is None:
+            return None
+        if wanted.to_output:
+            return RecordsStream(out, complain)
+        return RecordsFile(wanted.path, complain, max_size=wanted.max_size, files=wanted.files)
 
     def _look_at(self, targets: Mapping[str, KubernetesTarget]) -> None:
         """Have events made at these; in place, since another thread reads it."""
@@ -156,10 +171,13 @@ class _Works:
     def _on_added(self, target: str) -> None:
         self._metrics.expect(target)
         self._heart.expect(target)
+        self._latest.expect(target)
 
     def _on_gone(self, target: str) -> None:
-        for each in (self._heart, self._board, self._metrics):
+        for each in (self._heart, self._board, self._metrics, self._latest):
             each.forget(target)
+        if self._records is not None:
+            self._records.forget(target)
 
     def _complain(self, about: str, text: str) -> None:
         self._log.tell("error", about, message=text)
@@ -170,6 +188,7 @@ class _Works:
             "/healthz": self._heart.page,
             "/readyz": self._ready,
             "/metrics": partial(_metrics_page, self._metrics),
+            "/records": self._latest.page,
         }
 
     def asked(self) -> dict[str, Callable[[str], Page]]:
@@ -206,6 +225,8 @@ class _Works:
     def _stopped(self) -> None:
         self._last.close(_LAST_EVENTS)
         self._events.close(_LAST_EVENTS)
+        if self._records is not None:
+            self._records.close()
         self._log.tell("info", "stopped")
         self._log.close()
 

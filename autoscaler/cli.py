@@ -183,7 +183,8 @@ def run_daemon(
     from autoscaler.bootstrap import build
 
     if sys.stdout is None:
-        _complain("standard output is closed: there will be no log; scaling goes on")
+        lost = "records" if settings.records.to_output else "log"
+        _complain(f"standard output is closed: there will be no {lost}; scaling goes on")
     with Path(os.devnull).open("w") as nowhere:
         build(settings, sys.stdout or nowhere, dry_run=dry_run, file=file).run()
     return 0

@@ -1,30 +1,30 @@
-"""Reads records: JSON lines, one per cycle."""
+"""Reads records: from a stream, or from a file and those that it was rotated to."""
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from autoscaler.decision.record import Outcome, Record, from_json
+from autoscaler.decision.fold import Gap, Unfolder
+from autoscaler.decision.record import VERSION, Record
+from autoscaler.decision.refusal import shown
 from autoscaler.errors import InputError
 
+Json = Any
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A cycle that came to no decision."""
+MIGRATIONS: dict[int, Callable[[Json], Json]] = {}
+"""What makes a line of the next version of one of this version; `version` included."""
 
-    version: int = 1
-    target: str
-    now: datetime
-    outcome: Outcome
-    reason: str = ""
-    error: str = ""
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line; either a record or a gap."""
+    """One line, whole again; either a record or a gap."""
 
     line: int
     """Its number, from 1."""
@@ -33,33 +33,104 @@ class Entry:
 
 
 def read(stream: Iterable[bytes]) -> Iterator[Entry]:
-    """Yield what each line says; a torn last one is dropped. Raises InputError with its number."""
+    """Yield what each line says. Raises InputError with the number of a line that is wrong.
+
+    A line that was cut in its middle, by a crash or a full disk, is dropped: whoever wrote it has
+    begun anew behind it. Blank lines are passed over.
+    """
+    unfolder = Unfolder()
     for number, line in enumerate(stream, start=1):
         if not line.strip():
             continue
         try:
             data = json.loads(line.decode())
-            if isinstance(data, dict) and "now" in data:
-                yield Entry(line=number, gap=from_json(Gap, data))
-            else:
-                yield Entry(line=number, record=from_json(Record, data))
+        except RecursionError as error:
+            raise InputError(f"line {number}: not JSON: nested too deeply") from error
         except ValueError as error:
-            if not line.endswith(b"\n"):
-                return
-            raise InputError(f"line {number}: {error}") from error
+            if not _is_cut(line):
+                raise InputError(f"line {number}: not JSON: {error}") from error
+            unfolder.begin_anew()
+            continue
+        try:
+            cycle = unfolder.unfold(_migrated(data))
+        except ValueError as refusal:
+            raise InputError(f"line {number}: {refusal}") from refusal
+        if isinstance(cycle, Gap):
+            yield Entry(line=number, gap=cycle)
+        else:
+            yield Entry(line=number, record=cycle)
 
 
 def read_files(path: Path) -> Iterator[Entry]:
-    """Yield what a file and its rotated ones say, the oldest first. Raises InputError."""
-    older = sorted(
-        (each for each in path.parent.glob(f"{path.name}.*") if each.suffix[1:].isdigit()),
-        key=lambda each: -int(each.suffix[1:]),
-    )
-    for name in (*older, path):
-        try:
-            with name.open("rb") as file:
+    """Yield what a file and its rotated ones say, the oldest first. Raises InputError.
+
+    The daemon may go on writing meanwhile, and rotate them.
+    """
+    with ExitStack() as closing:
+        files = _opened(path, closing)
+        if not files:
+            raise InputError(f"{path}: no such file; records.path names where records are kept")
+        for name, file in reversed(files):
+            try:
                 yield from read(file)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from error
+            except OSError as error:
+                raise InputError(f"{name}: {error.strerror or error}") from error
+
+
+def rotated(path: Path) -> list[int]:
+    """Return the numbers of the files that a file was rotated to, the newest first."""
+    pattern = re.compile(re.escape(path.name) + r"\.([1-9][0-9]{0,8})")
+    try:
+        found = [pattern.fullmatch(each.name) for each in path.parent.iterdir()]
+    except OSError:
+        return []
+    return sorted(int(match[1]) for match in found if match)
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return the name of a rotated file."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _opened(path: Path, closing: ExitStack) -> list[tuple[Path, BinaryIO]]:
+    """Open all, the newest first, so that one that is rotated meanwhile is met again."""
+    opened: list[tuple[Path, BinaryIO]] = []
+    known = set()
+    # What is rotated after this look at the folder is moved to the next number.
+    numbers = {1, *(seen + later for seen in rotated(path) for later in (0, 1))}
+    for name in [path, *(numbered(path, number) for number in sorted(numbers))]:
+        try:
+            file = closing.enter_context(name.open("rb"))
+        except FileNotFoundError:
+            continue
         except OSError as error:
             raise InputError(f"{name}: {error.strerror or error}") from error
+        stat = os.fstat(file.fileno())
+        if (stat.st_dev, stat.st_ino) not in known:
+            known.add((stat.st_dev, stat.st_ino))
+            opened.append((name, file))
+    return opened
+
+
+def _is_cut(line: bytes) -> bool:
+    """Tell whether the object that a line begins with is not closed, or the power failed in it."""
+    if b"\0" in line:
+        return True
+    bare = _STRING.sub(b"", line)
+    return line.lstrip().startswith(b"{") and bare.count(b"{") > bare.count(b"}")
+
+
+def _migrated(data: Json) -> Json:
+    """Return a line as the present version has it."""
+    while isinstance(data, dict) and (version := data.get("version", VERSION)) != VERSION:
+        known = version in MIGRATIONS if isinstance(version, int) else False
+        if not known:
+            names = " or ".join(str(each) for each in (*sorted(MIGRATIONS), VERSION))
+            raise ValueError(
+                f"version = {shown(version)}, must be {names}: written by another autoscaler; "
+                "read it with that one"
+            )
+        data = MIGRATIONS[version](data)
+    return data

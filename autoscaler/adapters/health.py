@@ -1,4 +1,4 @@
-"""The daemon's HTTP port: `/healthz`, `/readyz`, `/metrics`, `/status`; it reads and never acts."""
+"""The daemon's HTTP port, which reads and never acts: `/healthz`, `/readyz`, `/metrics`, ..."""
 
 # The standard library's server hands over what it likes.
 # ruff: noqa: ANN401

@@ -19,8 +19,10 @@ class LineWriter:
     What is no file of the system (a `StringIO`) is written to at once.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, what: str = "the log") -> None:
+        """Write what is called so where it cannot be written."""
         self._stream = stream
+        self._what = what
         self._descriptor = _descriptor(stream)
         self._waiting: Queue[str] = Queue(_MOST_WAITING)
         self._thread: Thread | None = None
@@ -74,7 +76,8 @@ class LineWriter:
 
     def _complain(self, error: OSError) -> None:
         if not self._broken:
-            text = f"autoscaler: the log cannot be written: {error.strerror}; scaling goes on\n"
+            what = f"autoscaler: {self._what} cannot be written: {error.strerror}"
+            text = f"{what}; scaling goes on\n"
             with suppress(OSError):
                 os.write(_STDERR, text.encode())
         self._broken = True

@@ -14,7 +14,7 @@ from autoscaler.settings import Settings, TargetSettings
 def look_at_files(settings: Settings) -> Iterator[Finding]:
     """Look at the files that are named: records, token, certificates."""
     path = settings.records.path
-    if path is not None and (wrong := records.why_not(path)):
+    if path is not None and not settings.records.to_output and (wrong := records.why_not(path)):
         what = f"no record will be kept: {path}: {wrong}"
         yield findings.warning(
             "records.path", what, "name a file in a folder that can be written to"

@@ -1,4 +1,4 @@
-"""The daemon's cycles as they come in its records file."""
+"""The daemon's cycles that came to a decision, as they come in its records file."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from autoscaler.adapters.cycle_view import CycleView, view_of
-from autoscaler.decision.record import Record, from_json
+from autoscaler.decision.fold import Unfolder
+from autoscaler.decision.record import Record
 from autoscaler.decision.words import Stage
 from autoscaler.ports import CycleReport
 
@@ -51,6 +52,7 @@ class CycleLog:
         """Read from the beginning of `path`, which need not exist yet."""
         self._path = path
         self._offset = 0
+        self._unfolder = Unfolder()
         self.cycles: list[Cycle] = []
 
     def read(self) -> Sequence[Cycle]:
@@ -62,13 +64,13 @@ class CycleLog:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        new = [_cycle(json.loads(line)) for line in whole.splitlines() if line]
+        told = [self._unfolder.unfold(json.loads(line)) for line in whole.splitlines() if line]
+        new = [_cycle(each) for each in told if isinstance(each, Record)]
         self.cycles += new
         return new
 
 
-def _cycle(data: object) -> Cycle:
-    record = from_json(Record, data)
+def _cycle(record: Record) -> Cycle:
     at = record.observation.now
     report = CycleReport(
         target=record.target,

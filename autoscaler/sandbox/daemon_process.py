@@ -102,6 +102,7 @@ def _environment(places: Places) -> dict[str, str]:
         "AUTOSCALER_HTTP__HOST": LOOPBACK,
         "AUTOSCALER_HTTP__PORT": str(places.port),
         "AUTOSCALER_RECORDS__PATH": str(places.records),
+        "AUTOSCALER_RECORDS__MAX_SIZE": "10Gi",  # a run is one file
         "AUTOSCALER_LOG__FORMAT": "json",
     }
 

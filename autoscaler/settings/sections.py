@@ -19,8 +19,10 @@ from autoscaler.settings.values import (
     OptionalNamespace,
     OptionalPath,
     OptionalText,
+    Size,
     Url,
     Whole,
+    sized,
     within,
 )
 
@@ -88,6 +90,13 @@ class RecordsSettings(Section):
     """Where every cycle's record is kept."""
 
     path: OptionalPath = None
+    max_size: Annotated[Size, sized("64Ki", "1000Gi")] = 16 << 20
+    files: Annotated[Whole, Field(ge=1, le=1000)] = 4
+
+    @property
+    def to_output(self) -> bool:
+        """Tell whether records go to standard output."""
+        return str(self.path) == "-"
 
 
 class Settings(BaseSettings):

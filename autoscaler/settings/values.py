@@ -89,6 +89,33 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = (
+        re.fullmatch(r"([0-9]{1,15})(k|M|G|Ki|Mi|Gi|)B?", value) if isinstance(value, str) else None
+    )
+    if found is None:
+        raise ValueError("must be a size such as 500k, 16Mi or 1Gi, or a number of bytes")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def sized(least: str, most: str) -> AfterValidator:
+    """Bound a size, edges included."""
+
+    def check(size: int) -> int:
+        if not _bytes(least) <= size <= _bytes(most):
+            raise ValueError(f"must lie within {least}..{most}")
+        return size
+
+    return AfterValidator(check)
+
+
+Size = Annotated[int, BeforeValidator(_bytes)]
+"""In bytes, with the units of Kubernetes' quantities."""
 Duration = Annotated[
     timedelta, BeforeValidator(_span), PlainSerializer(format_duration, when_used="json")
 ]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.record import Record, from_json
+from autoscaler.decision.fold import Folder, Unfolder
+from autoscaler.decision.record import Record, from_json, to_json
 from tests.scenarios import reading
 from tests.scenarios.expecting import faults, spoiled
 from tests.scenarios.playing import (
@@ -85,6 +86,17 @@ def test_each_record_decides_again_to_the_same(run, path):
     for record in run(path).records:
         verdict = decide(record.policy, record.state, record.observation)
         assert (verdict.decision, verdict.steps) == (record.decision, record.steps)
+
+
+@pytest.mark.parametrize("path", by_name(PLAYED))
+def test_the_records_come_back_from_folded_lines(run, path):
+    """Each as it was, and the folded ones are a good deal shorter."""
+    records, folder, unfolder = run(path).records, Folder(), Unfolder()
+    texts = [json.dumps(line) for record in records for line in folder.lines(record)]
+    back = [to_json(unfolder.unfold(json.loads(text))) for text in texts]
+    whole = [to_json(record) for record in records]
+    assert back == whole
+    assert sum(map(len, texts[1:])) <= 0.75 * sum(len(json.dumps(each)) for each in whole[1:])
 
 
 @pytest.mark.parametrize("path", by_name(PLAYED))

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import PurePath
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ import yaml
 from autoscaler.duration import parse_duration
 from autoscaler.sandbox.gateway import CONFIG, PROGRAM, defaults
 from autoscaler.sandbox.monitoring import LOOK_BACK
+from autoscaler.settings.sections import RecordsSettings
 from tests.stack import builds
 
 STACKS = [
@@ -64,18 +66,39 @@ def test_the_daemon_takes_its_configuration(whole, tmp_path):
     objects = builds.built(whole)
     file = tmp_path / "autoscaler.yaml"
     file.write_text(text(objects, "autoscaler-config", file.name))
+    told = environment(container_of(objects, "autoscaler", "autoscaler"))
+    told["AUTOSCALER_RECORDS__PATH"] = str(tmp_path / "records.jsonl")  # the volume's place
     done = subprocess.run(
         [sys.executable, "-m", "autoscaler", "check", "--offline", "--config", file],
-        env={
-            "PATH": os.environ["PATH"],
-            **environment(container_of(objects, "autoscaler", "autoscaler")),
-        },
+        env={"PATH": os.environ["PATH"], **told},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("whole", builds.overlays())
+def test_the_volume_holds_all_records_that_are_kept(whole):
+    """On the pod's own volume, within its limit; and within what the pod may take of the node."""
+    objects = builds.built(whole)
+    container = container_of(objects, "autoscaler", "autoscaler")
+    path = PurePath(environment(container)["AUTOSCALER_RECORDS__PATH"])
+    places = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {v["name"]: v for v in builds.pods_of(objects, "autoscaler").spec["volumes"]}
+    limit = size(volumes[places[str(path.parent)]]["emptyDir"]["sizeLimit"])
+    records = policy(objects)["records"]
+    slack = size("1Mi")  # the line that reaches the size may be a long one
+    assert (size(records["max_size"]) + slack) * (records["files"] + 1) <= limit
+    resources = container["resources"]
+    assert limit + size("8Mi") <= size(resources["requests"]["ephemeral-storage"])
+    assert limit + size("64Mi") <= size(resources["limits"]["ephemeral-storage"])
+
+
+def size(text) -> int:
+    """Return a size in bytes."""
+    return RecordsSettings(max_size=text).max_size
 
 
 def test_the_target_is_there(stack):
