@@ -168,6 +168,7 @@ class PrometheusSource:
         except Exception:  # noqa: BLE001 - whatever it is, it is not known
             return None
 
+
 def request_headers(headers: Mapping[str, str], token_file: Path | None) -> dict[str, str]:
     """Return the headers of a request, with the token that the file holds now.
 
