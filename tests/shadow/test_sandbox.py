@@ -154,7 +154,7 @@ def _names_the_shrink(story, report):
     stretch = story.largest(report, "taken", Kind.SHRANK_EARLIER)
     assert (stretch.write.writer, stretch.write.at) == (MANAGER, stretch.begin)
     assert min(stretch.theirs) < min(stretch.ours)
-    assert stretch.gone >= 1
+    assert report.figures.gone >= 1
 
 
 def _reports(stack):
