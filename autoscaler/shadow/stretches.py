@@ -88,6 +88,9 @@ class _Open:
 
     def __post_init__(self) -> None:
         self.last = self.widest = self.first
+        if self.before is not None and _known(self.first) < _known(self.before):
+            # A cycle reads the number first and the pods then: who goes may be seen before the why.
+            self.gone = list(self.before.gone)
 
     def add(self, moment: Moment, write: Write) -> None:
         theirs = _known(moment)
