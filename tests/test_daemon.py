@@ -17,6 +17,8 @@ import pytest
 
 from autoscaler.daemon.process import Daemon, Listeners
 from autoscaler.daemon.scheduler import CycleScheduler
+from autoscaler.decision.record import Record, from_json
+from autoscaler.records import read, read_files
 from tests.cycles import FakeClock
 from tests.stubs import AFTER, BEFORE, CONFIGURATION, DaemonProcess, World, environment
 
@@ -79,14 +81,17 @@ def test_scales_serves_and_stops(world, start, tmp_path):
     )
     (target,) = json.loads(daemon.get("/status"))["targets"]
     assert target["to"] == 5
+    latest = [entry.record for entry in read(daemon.get("/records").encode().splitlines())]
+    assert latest[-1].decision.to == 5
 
     assert daemon.stop(signal.SIGTERM) == 0
     assert world.writes == [(2, 5)]
     assert daemon.errors == []
     assert daemon.events()[-1]["event"] == "stopped"
-    kept = [json.loads(line) for line in records.read_text().splitlines()]
+    kept = [entry.record for entry in read_files(records)]
     assert len(kept) == len(daemon.events("cycle"))
-    assert [record["decision"]["to"] for record in kept if record["outcome"] == "scaled"] == [5]
+    assert [record.decision.to for record in kept if record.outcome == "scaled"] == [5]
+    assert kept[: len(latest)] == latest
 
 
 @pytest.mark.parametrize(
@@ -247,6 +252,20 @@ def test_a_records_file_that_cannot_be_written_stops_nothing(start):
     told = [event for event in daemon.events() if event["level"] == "error"]
     assert [event["event"] for event in told] == ["records"]
     assert "/nowhere/records.jsonl" in told[0]["message"]
+
+
+def test_records_on_standard_output_stand_there_alone(start):
+    """Whole ones, one a line; the log makes way to standard error."""
+    daemon = start(AUTOSCALER_RECORDS__PATH="-")
+    while len(daemon.lines) < 3:
+        time.sleep(0.05)
+    assert daemon.process.poll() is None
+    assert daemon.stop() == 0
+    records = [from_json(Record, json.loads(line)) for line in daemon.lines]
+    assert {record.decision.reason for record in records} == {"WithinTolerance"}
+    log = [json.loads(line) for line in daemon.errors]
+    assert [event["event"] for event in log if event["event"] != "cycle"][-1] == "stopped"
+    assert sum(event["event"] == "cycle" for event in log) == len(records)
 
 
 # --- a log that nobody takes --------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Two daemons at one API: frozen, killed, stopped, on slow ways. One of them writes at any time."""
 
-import json
 import signal
 import time
 from contextlib import ExitStack, closing
@@ -11,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from autoscaler.decision.record import to_json
+from autoscaler.records import read_files
 from autoscaler.sandbox.kube.resources import LEASES
 from tests.proxy import Proxy
 from tests.sandbox.kube_cluster import ClusterThread
@@ -320,7 +321,7 @@ def cycles(daemon, outcome):
 
 def kept(path):
     """Return the records in a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [to_json(entry.record) for entry in read_files(path) if entry.record]
 
 
 def test_windows_and_cooldowns_survive_a_kill(pair, tmp_path):

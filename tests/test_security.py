@@ -154,7 +154,7 @@ def run(world, form):
         return daemon.lines, pages
 
 
-PAGES = ("/metrics", "/status", "/healthz", "/readyz")
+PAGES = ("/metrics", "/status", "/records", "/healthz", "/readyz")
 LINE = re.compile(r"20\d\d-\d\d-\d\dT[\d:.]+Z \[(info|warning|error|debug) *\] \S.*\n")
 
 

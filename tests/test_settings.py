@@ -107,6 +107,25 @@ def test_the_shipped_policy_is_the_documented_one():
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("16Mi", 16 << 20),
+        ("16MiB", 16 << 20),
+        ("64MB", 64_000_000),
+        ("500k", 500_000),
+        ("1Gi", 1 << 30),
+        ("100000", 100_000),
+    ],
+)
+def test_sizes_have_the_units_of_kubernetes(write, text, size):
+    """With a B behind them or without; from the file and from the environment."""
+    path = write(LEAST)
+    given = {"AUTOSCALER_RECORDS__MAX_SIZE": text}
+    assert load(path, given).records.max_size == size
+    assert load(write(LEAST + f"records: {{max_size: {text}}}\n"), {}).records.max_size == size
+
+
 def test_one_direction_may_be_changed_alone(write):
     """Keys that are not named keep their direction's own default."""
     text = LEAST + "    scale_down: {tolerance: 0.5}\n    scale_up: {cooldown: 30s, policies: []}\n"
@@ -379,6 +398,11 @@ def test_two_thousand_targets_are_a_daemons_limit(tmp_path):
         ("max_replicas: 6", "max_replicas: 0", "targets[0].max_replicas = 0, must be at least 1"),
         ("min_replicas: 2", "min_replicas: -1", "min_replicas = -1, must be at least 0"),
         ("max_replicas: 6", f"max_replicas: {10**12}", "max_replicas = 1000000000000, must be at"),
+        ("max_size: 16Mi", "max_size: 16MiBi", 'max_size = "16MiBi", must be a size such as 500k'),
+        ("max_size: 16Mi", "max_size: 1k", 'max_size = "1k", must lie within 64Ki..1000Gi'),
+        ("max_size: 16Mi", "max_size: true", "records.max_size = true, must be a size"),
+        ("max_size: 16Mi", "max_size: -1", "records.max_size = -1, must lie within"),
+        ("files: 4", "files: 0", "records.files = 0, must"),
         ("replicas: null", "replicas: 9", "fallback.replicas = 9, must lie within 2..6"),
         ("behavior: current_replicas", "behavior: static", "fallback.replicas = null, must be giv"),
         # numbers

@@ -3,7 +3,6 @@
 What starts, stops, is killed at each step of a cycle or cannot log is in tests/test_daemon.py.
 """
 
-import json
 import signal
 import time
 from threading import Event
@@ -11,7 +10,7 @@ from threading import Event
 import pytest
 
 from autoscaler.decision.decide import decide
-from autoscaler.decision.record import Record, from_json
+from autoscaler.records import read_files
 from tests.stubs import AFTER, CONFIGURATION, DaemonProcess, World
 
 PATCH = "PATCH"
@@ -226,7 +225,7 @@ def test_the_records_of_a_bad_night_decide_again(world, start, tmp_path):
     world.refused = None
     daemon.wait_event("cycle", lambda event: event["outcome"] == "scaled")
     assert daemon.stop() == 0
-    records = [from_json(Record, json.loads(line)) for line in path.read_text().splitlines()]
+    records = [entry.record for entry in read_files(path) if entry.record]
     assert {"held", "failed", "scaled"} <= {record.outcome.value for record in records}
     assert {"MetricFailed", "Conflict"} <= {record.decision.reason.value for record in records}
     for record in records:
