@@ -74,7 +74,7 @@ def test_help_names_the_commands(run):
     """Each with a line of its own."""
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("run", "check", "decide", "sandbox"):
+    for command in ("run", "check", "decide", "explain", "sandbox"):
         assert f" {command} " in out
 
 

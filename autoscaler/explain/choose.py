@@ -105,12 +105,13 @@ class _InForce:
     def add(self, found: Found) -> None:
         """Look at the next line."""
         last, self._last = self._last, _chosen(found, self._last)
-        at = self._moment.latest(found.at)
+        began = self._moment.rounded(found.at)
+        at = self._moment.latest(began)
         if at is None:
             return
-        if found.at == at or (last is None and found.at - at < self._moment.slack):
+        if began == at or (last is None and began - at < self._moment.slack):
             self._best = (self._last, at)
-        elif last is not None and last.found.at <= at < found.at:
+        elif last is not None and self._moment.rounded(last.found.at) <= at < began:
             self._best = (last, at)
 
     def best(self) -> tuple[Chosen, datetime] | None:

@@ -32,6 +32,11 @@ class Moment:
         today = self._on(day)
         return today if today <= at else self._on(day - timedelta(days=1))
 
+    def rounded(self, at: datetime) -> datetime:
+        """Return a time no finer than this one was given: what was shown can be asked for."""
+        exact = self.fixed is not None and self.fixed.microsecond
+        return at if exact else at.replace(microsecond=0)
+
     def _on(self, day: date) -> datetime:
         return _localized(datetime.combine(day, self.daily or time()), self.zone)
 

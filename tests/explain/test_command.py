@@ -101,6 +101,15 @@ def test_the_minute_in_which_the_records_begin_counts(run, tmp_path):
     assert run(file, "--at", "10:00:00")[0] == 2
 
 
+def test_a_time_that_was_shown_can_be_asked_for(run, tmp_path):
+    """Cycles begin between two seconds, and lists show whole ones."""
+    texts = [json.dumps(to_json(one)).replace(':00Z"', ':00.7Z"') for one in steady()[:5]]
+    file = keep(tmp_path / "r", *(from_json(Record, json.loads(text)) for text in texts))
+    assert "(r line 5)" in run(file, "--at", "10:01:00")[1][1]
+    assert "(r line 4)" in run(file, "--at", "2026-11-23T10:01:00.5Z")[1][1]
+    assert "(r line 5)" in run(file, "--at", "2026-11-23T10:01:00.7Z")[1][1]
+
+
 def test_a_time_of_day_is_the_latest_such(run, tmp_path):
     """Not the one of the day before."""
     today = steady()
