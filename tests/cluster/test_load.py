@@ -26,6 +26,7 @@ SAMPLES = (
 HALF = """
 import json, time
 begun, told = time.monotonic(), 0
+due = begun
 while True:
     now, used = time.monotonic(), time.process_time()
     if now - begun > told:
@@ -33,8 +34,9 @@ while True:
         told += 1
     while time.process_time() < used + 0.005:
         pass
-    # Half of its limit. What it did not get in time it does not make up for.
-    time.sleep(max(0.0, now + 0.005 / 0.15 - time.monotonic()))
+    # Half of its limit. What it did not get more than half a second ago it does not make up for.
+    due = max(due + 0.005 / 0.15, now - 0.5)
+    time.sleep(max(0.0, due - time.monotonic()))
 """
 
 
