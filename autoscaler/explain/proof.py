@@ -76,6 +76,8 @@ class Tally:
         self.span.add(proof.found)
         self.decisions += 1
         self.different += not proof.holds
+        if not proof.notes and proof.holds:
+            return
         found = proof.found
         where = f"{found.place}, {shown(found.at, self.zone)}, {found.target}"
         for one in proof.wrong:
