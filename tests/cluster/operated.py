@@ -136,7 +136,7 @@ def adapted(folder: Path, policy: dict) -> Path:
         },
     )
     names = ", ".join(one["deployment"] for one in policy["targets"])
-    _change(rights, {"  #     - {op": "      - {op", "[your-deployment]": f"[{names}]"}, times=2)
+    _change(rights, {"  #     - {op": "      - {op", "[your-deployment]": f"[{names}]"}, times=3)
     return overlay
 
 
