@@ -1,6 +1,5 @@
 """The whole run, from the command to the report; and its end when it is interrupted."""
 
-import json
 import os
 import re
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autoscaler.records import read_files
 from autoscaler.sandbox.run import SandboxOptions, run_sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ def test_run_shows_replicas_going_up_and_down(config, tmp_path):
     assert re.search(r"llm/ollama: 2 -> [3-6], ", said)
     assert re.search(r"llm/ollama: \d -> 2, ", said)
     assert re.search(r"cut streams +│ +0 │", said)
-    records = (tmp_path / "out" / "records.jsonl").read_text().splitlines()
+    records = [entry.record for entry in read_files(tmp_path / "out" / "records.jsonl")]
     assert len(records) > 50
-    assert json.loads(records[-1])["target"] == "llm/ollama"
+    assert {record.target for record in records if record} == {"llm/ollama"}
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     assert _left(tmp_path) == []
 
