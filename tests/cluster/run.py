@@ -23,16 +23,19 @@ from tests.cluster.stack import SHIPPED, make_volumes
 
 HERE = Path(__file__).parent
 CONTRACT = "../contract"
-# Side by side what does not disturb each other; what stops parts of the cluster runs alone.
+# A phase's lanes go side by side. In a lane one process follows another, each with its files. What
+# stops parts of the cluster runs alone.
 PHASES = (
+    ("the stack comes up", ((["test_apply.py"],),)),
     (
-        "the stack comes up; real and emulated API answer alike",
-        [["test_apply.py"], [CONTRACT]],
+        "load and a stuck replica; what operators do, and real and emulated API alike",
+        (
+            (["test_load.py", "test_stuck.py"],),
+            (["test_operator.py"], [CONTRACT], ["test_machine.py"]),
+        ),
     ),
-    ("load, and what operators do", [["test_load.py"], ["test_operator.py"]]),
-    ("a replica that is stuck", [["test_stuck.py"], ["test_machine.py"]]),
     # One process: the node that it switches off and on ends with it.
-    ("faults, and what is known by then", [["test_faults.py", "test_observed.py"]]),
+    ("faults, and what is known by then", ((["test_faults.py", "test_observed.py"],),)),
 )
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider"]
 console = Console(width=160 if not sys.stdout.isatty() else None)
@@ -53,26 +56,31 @@ def images(*options) -> Path:
     return Path(built.stdout.strip().splitlines()[-1])
 
 
+def run(files: list[str], environment: dict[str, str], only: str) -> int:
+    """Run test files in a process of their own; returns how it ended."""
+    command = [
+        *PYTEST,
+        "-q" if CONTRACT in files else "-v",
+        "--timeout=900",
+        "--durations=5",
+        *(["-k", only] if only else []),
+        *(HERE / file for file in files),
+    ]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
 def acceptance(environment: dict[str, str], only: str) -> bool:
-    """Run the phases; files of one phase run side by side."""
+    """Run the phases, and tell whether all is well."""
+
+    def lane(processes) -> bool:
+        ends = [run(files, environment, only) for files in processes]
+        return all(end in (0, 5 if only else 0) for end in ends)
+
     good = True
-    for name, groups in PHASES:
+    for name, lanes in PHASES:
         step(name)
-        commands = [
-            [
-                *PYTEST,
-                "-q" if CONTRACT in group else "-v",
-                "--timeout=900",
-                *(["-k", only] if only else []),
-                *(HERE / file for file in group),
-            ]
-            for group in groups
-        ]
         with ThreadPoolExecutor() as pool:
-            ends = pool.map(
-                lambda c: subprocess.run(c, env=environment, check=False).returncode, commands
-            )
-            good &= all(end in (0, 5 if only else 0) for end in ends)
+            good &= all(list(pool.map(lane, lanes)))
     return good
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "tests" / "cluster" / "overlay"
 SHIPPED = ROOT / "deploy" / "overlays" / "minikube"
 CONFIG = ROOT / "config" / "autoscaler.yaml"
+SCRAPES = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 VOLUMES = {
     "ollama-models": "20Gi",
     "open-webui-data": "20Gi",
@@ -27,8 +28,8 @@ OLLAMA = "app.kubernetes.io/name=ollama"
 # Minutes become seconds, so that a test can wait for them; what is decided stays as it is.
 QUICK = {
     "interval: 5s": "interval: 1s",
-    "      stabilization_window: 5m": "      stabilization_window: 4s",
-    "      cooldown: 1m": "      cooldown: 2s",
+    "      stabilization_window: 5m": "      stabilization_window: 2s",
+    "      cooldown: 1m": "      cooldown: 1s",
     "      policies:\n        - {type: percent, value: 50, period: 1m}": "      policies: []",
     "    hold_limit: 15m": "    hold_limit: 5m",
     "    pending_limit: 5m": "    pending_limit: 20s",
@@ -36,15 +37,18 @@ QUICK = {
     "    stuck_after: 5m": "    stuck_after: 30s",
     "    restart_stuck: false": "    restart_stuck: true",
 }
+# A new replica's CPU use is known once it has been seen twice.
+QUICK_SCRAPES = {
+    "  scrape_interval: 15s": "  scrape_interval: 5s",
+    "  scrape_timeout: 10s": "  scrape_timeout: 5s",
+}
 
 
-def quick_config() -> str:
-    """Return the shipped configuration with shorter times."""
-    text = CONFIG.read_text()
-    for shipped, ours in QUICK.items():
-        assert text.count(shipped) == 1, (
-            f"{shipped!r} stands {text.count(shipped)} times in {CONFIG}"
-        )
+def quick(file: Path, times: dict[str, str]) -> str:
+    """Return a shipped file with shorter times."""
+    text = file.read_text()
+    for shipped, ours in times.items():
+        assert text.count(shipped) == 1, f"{shipped!r} stands {text.count(shipped)} times in {file}"
         text = text.replace(shipped, ours)
     return text
 
@@ -52,7 +56,8 @@ def quick_config() -> str:
 def quick_overlay(folder: Path, base: Path = OVERLAY) -> Path:
     """Write an overlay on another one: short times, and the right to replace a stuck replica."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "autoscaler.yaml").write_text(quick_config())
+    (folder / "autoscaler.yaml").write_text(quick(CONFIG, QUICK))
+    (folder / "prometheus.yml").write_text(quick(SCRAPES, QUICK_SCRAPES))
     up = Path(*[".."] * (len(folder.resolve().parts) - 1))
     (folder / "kustomization.yaml").write_text(
         json.dumps(
@@ -69,7 +74,12 @@ def quick_overlay(folder: Path, base: Path = OVERLAY) -> Path:
                         "name": "autoscaler-config",
                         "behavior": "replace",
                         "files": ["autoscaler.yaml"],
-                    }
+                    },
+                    {
+                        "name": "prometheus-config",
+                        "behavior": "merge",
+                        "files": ["prometheus.yml"],
+                    },
                 ],
             }
         )

@@ -94,7 +94,8 @@ def test_network_policies_are_accepted(cluster, stack, figures):
 def test_the_operator_makes_times_shorter(cluster, stack, tmp_path, figures):
     """Another configuration is applied like the first one, and the daemon runs by it."""
     stack.apply(quick_overlay(tmp_path, OVERLAY if cluster.own else SHIPPED))
-    stack.kubectl("rollout", "status", "deployment/autoscaler", "--timeout=90s", timeout=95)
+    for name in ("prometheus", "autoscaler"):
+        stack.kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s", timeout=95)
     took = eventually(
         "the daemon leads and runs every second",
         lambda: any(line.get("reason") for line in stack.log()),

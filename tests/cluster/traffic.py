@@ -97,6 +97,11 @@ def pod_spec(command, *, policy, resources) -> dict:
     }
 
 
+def _asking(clients, words, requests) -> list[str]:
+    arguments = ["http://gateway:8080", MODEL, clients, words, *([requests] if requests else [])]
+    return ["python3", "-u", "/streams/streams.py", *map(str, arguments)]
+
+
 class Traffic:
     """Pods that ask the gateway."""
 
@@ -117,14 +122,7 @@ class Traffic:
         """Let so many people ask, for ever or so often each; returns the pod's name at once."""
         self._number += 1
         name = name or f"streams-{self._number}-{int(time.time())}"
-        arguments = [
-            "http://gateway:8080",
-            MODEL,
-            clients,
-            words,
-            *([requests] if requests else []),
-        ]
-        command = ["python3", "-u", "/streams/streams.py", *map(str, arguments)]
+        command = _asking(clients, words, requests)
         self.run(name, command, policy="OnFailure" if requests is None else "Never")
         return name
 
@@ -141,6 +139,12 @@ class Traffic:
             "spec": spec,
         }
         self._cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(pod))
+
+    def burst(self, pod, clients, words) -> list[Told]:
+        """Let so many people ask once each, in a pod that is there; returns what they tell."""
+        command = _asking(clients, words, 1)
+        text = self._cluster.kubectl("-n", NAMESPACE, "exec", pod, "--", *command, timeout=180)
+        return [Told(**json.loads(line)) for line in text.splitlines()]
 
     def told(self, pod, *, since=0.0) -> list[Told]:
         """Return what a pod has told so far, of requests that ended after a time."""
