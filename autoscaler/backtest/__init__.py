@@ -1,0 +1,1 @@
+"""Try policies on a trace of requests: a simulation, other autoscalers, and bounds."""

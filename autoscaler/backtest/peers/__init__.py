@@ -1,0 +1,1 @@
+"""Other autoscalers, as far as their arithmetic goes."""
