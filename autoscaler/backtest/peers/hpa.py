@@ -47,11 +47,13 @@ class Controller:
     window: float = 300.0  # --horizontal-pod-autoscaler-downscale-stabilization
     memory: Memory = field(default_factory=Memory)
     zeroed: bool = False  # whether zero is our own doing
+    seeded: bool = False  # whether the count that was found has been remembered
 
     def sync(self, now: float, current: int, proposals: Collection[Proposal | None]) -> int:
         """Return the number to set; the current one where there is nothing to do."""
-        if not self.memory.recommendations:
+        if not self.seeded:
             self.memory.recommendations.append((now, current))
+            self.seeded = True
         wanted = self._wanted(now, current, proposals)
         if wanted != current:
             if self.behavior is not None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from autoscaler.backtest.peers.hpa import Controller
 from autoscaler.backtest.peers.hpa_counts import (
     LONG_AGO,
     Patience,
@@ -33,9 +34,9 @@ from autoscaler.backtest.peers.hpa_rules import (
     rate_limit,
     record_change,
 )
-from tests.backtest.peers.tables import cases
+from tests.backtest.peers.tables import cases, table
 
-RULES, COUNTS = "hpa_rules.yaml", "hpa_counts.yaml"
+RULES, COUNTS, SYNC = "hpa_rules.yaml", "hpa_counts.yaml", "hpa_sync.yaml"
 UPSTREAM = Patience(initialization=120, first_readiness=10)
 UP_LIMIT = "TestCalculateScaleUpLimitWithScalingRules"
 DOWN_LIMIT = "TestCalculateScaleDownLimitWithBehaviors"
@@ -169,6 +170,43 @@ def test_who_counts(case):
     assert groups.unready == set(case["unready"])
     assert groups.missing == set(case["missing"])
     assert groups.ignored == set(case["ignored"])
+
+
+@pytest.mark.parametrize("case", cases(SYNC, *table(SYNC)))
+def test_whole_syncs(case):
+    """From the metrics to the number that is set."""
+    behavior = Behavior(UP.changed(rules(case["up"]))) if "up" in case else None
+    controller = Controller(bounds(case), behavior, zeroed=case.get("zeroed", False))
+    if "log" in case:
+        controller.memory.recommendations = log(case["log"])
+        controller.seeded = True
+    proposals = [asked(metric, case) for metric in case["metrics"]]
+    assert controller.sync(0, case["current"], proposals) == case["expect"]
+
+
+def asked(metric, case):
+    """Reckon what one metric asks for."""
+    (kind, *target), current, used = metric, case["current"], case["used"]
+    pods = [
+        Pod(f"pod-{place}", phase, deleted, ready, ago(start), ago(start), request)
+        for place, (phase, ready, start, deleted, request) in enumerate(
+            case["pods"]
+            if "pods" in case
+            else [["Running", True, "long", False, request] for request in case["requests"]]
+        )
+    ]
+    samples = {f"pod-{place}": Sample(use, at=0) for place, use in enumerate(used)}
+    seen = group(pods, samples, now=0, cpu=kind == "cpu", patience=UPSTREAM)
+    match kind:
+        case "cpu":
+            return by_utilization(current, *target, seen, tolerance(case))
+        case "pods":
+            return by_average(current, *target, seen, tolerance(case))
+        case "value":
+            return by_value(current, sum(used), *target, pods, tolerance(case))
+        case "total":
+            return by_total(case["there"], sum(used), *target, tolerance(case))
+    return None
 
 
 def rules(case):
