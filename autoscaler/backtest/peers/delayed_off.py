@@ -3,7 +3,8 @@
 After Gandhi, Gupta, Harchol-Balter and Kozuch, "Optimality analysis of energy-performance
 trade-off for server farm management" (2010), with the time of idleness equal to that of starting,
 as ski rental has it. It sees everything as it is, each second: a yardstick, not a product. What
-has begun to start is not taken back.
+has begun to start is not taken back. There work goes to whoever was busy last; here the gateway
+decides.
 """
 
 import math

@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autoscaler.backtest.peers.hpa_counts import (
-    Patience,
-    Pod,
     Proposal,
-    Sample,
     Tolerance,
     by_total,
     by_utilization,
-    group,
     highest,
 )
+from autoscaler.backtest.peers.hpa_pods import Patience, Pod, Sample, group
 from autoscaler.backtest.peers.hpa_rules import (
     Ask,
     Behavior,

@@ -1,5 +1,6 @@
 """Reads the tables of figures that stand beside this file."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import yaml
 FOLDER = Path(__file__).parent
 
 
+@cache
 def table(name: str) -> dict[str, list[dict[str, Any]]]:
     """Return a file's lists of cases by the name of the test they come from."""
-    return yaml.safe_load((FOLDER / name).read_text())
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((FOLDER / name).read_text(), Loader=loader)
 
 
 def cases(name: str, *tests: str) -> list[Any]:

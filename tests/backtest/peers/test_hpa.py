@@ -4,18 +4,14 @@ import pytest
 
 from autoscaler.backtest.peers.hpa import Controller
 from autoscaler.backtest.peers.hpa_counts import (
-    LONG_AGO,
-    Patience,
-    Pod,
     Proposal,
-    Sample,
     Tolerance,
     by_average,
     by_total,
     by_utilization,
     by_value,
-    group,
 )
+from autoscaler.backtest.peers.hpa_pods import LONG_AGO, Patience, Pod, Sample, group
 from autoscaler.backtest.peers.hpa_rules import (
     DOWN,
     UP,
@@ -42,7 +38,7 @@ UP_LIMIT = "TestCalculateScaleUpLimitWithScalingRules"
 DOWN_LIMIT = "TestCalculateScaleDownLimitWithBehaviors"
 
 
-@pytest.mark.parametrize("case", cases(RULES, "TestScalingWithRules"))
+@pytest.mark.parametrize("case", cases(RULES, "TestScalingWithRules", "derived_rates"))
 def test_rate_policies_limit_a_change(case):
     """Each direction's policies, over the changes of their periods."""
     behavior = Behavior(UP.changed(rules(case.get("up"))), DOWN.changed(rules(case.get("down"))))
@@ -51,7 +47,9 @@ def test_rate_policies_limit_a_change(case):
     assert rate_limit(memory, ask, bounds(case), behavior) == case["expect"]
 
 
-@pytest.mark.parametrize("case", cases(RULES, "TestNormalizeDesiredReplicasWithBehavior"))
+@pytest.mark.parametrize(
+    "case", cases(RULES, "TestNormalizeDesiredReplicasWithBehavior", "derived_windows")
+)
 def test_each_direction_has_its_window(case):
     """The number, and what is kept in which place."""
     kept = log(case["log"])
@@ -61,7 +59,9 @@ def test_each_direction_has_its_window(case):
         assert [number for _, number in kept] == case["kept"]
 
 
-@pytest.mark.parametrize("case", cases(RULES, "TestNormalizeDesiredReplicas"))
+@pytest.mark.parametrize(
+    "case", cases(RULES, "TestNormalizeDesiredReplicas", "derived_without_behavior")
+)
 def test_without_behavior_the_highest_of_the_window_counts(case):
     """The number, and how many entries are kept."""
     kept = log(case["log"])
@@ -110,6 +110,7 @@ def test_changes_are_remembered_as_long_as_a_policy_looks_back(case, growing):
         "TestReplicaCalcResourceTolerance",
         "TestReplicaCalcResourceMissingMetrics",
         "TestReplicaCalcComputedToleranceAlgImplementation",
+        "derived_percent",
     ),
 )
 def test_use_in_percent_of_what_was_requested(case):

@@ -33,7 +33,10 @@ def test_the_bounds_of_its_hpa(case):
     assert bounds == Bounds(*case["expect"])
 
 
-@pytest.mark.parametrize("case", cases(KEDA, "TestFallback"))
+@pytest.mark.parametrize(
+    "case",
+    cases(KEDA, "TestFallback", "TestCalculateScalingModifiersFormulaFallbackReplicas"),
+)
 def test_what_is_told_in_a_failed_metrics_place(case):
     """So much that the HPA comes to the replicas of the fallback."""
     given = case["fallback"]

@@ -20,7 +20,7 @@ KPA = "kpa.yaml"
 USUAL = Spec(target=10, up_rate=10, down_rate=10)
 
 
-@pytest.mark.parametrize("case", cases(KPA, "autoscaler", "TestAutoscalerScale"))
+@pytest.mark.parametrize("case", cases(KPA, "autoscaler", "TestAutoscalerScale", "derived"))
 def test_wanted_pods_step_by_step(case):
     """What is wanted, and since when there is panic."""
     decider = Decider(replace(USUAL, **case.get("spec", {})), case.get("ready", 1), now=0)
