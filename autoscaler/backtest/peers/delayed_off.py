@@ -8,28 +8,20 @@ decides.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.scaler import Truth
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
-    """A replica that is not leaving: since when it has had nothing to do, None while it has."""
+def decide(now: float, present: int, idle: Collection[float], needed: int, timeout: float) -> int:
+    """Return how many there should be.
 
-    name: str
-    starting: bool
-    idle_since: float | None
-
-
-def decide(now: float, present: Sequence[Present], needed: int, timeout: float) -> int:
-    """Return how many there should be, for the number that the requests need at once."""
-    expired = [
-        each for each in present if each.idle_since is not None and now - each.idle_since >= timeout
-    ]
-    return max(needed, len(present) - len(expired))
+    `present` are those that are not leaving, `idle` since when some have had nothing to do, and
+    `needed` is how many it takes to answer all requests at once.
+    """
+    expired = sum(now - since >= timeout for since in idle)
+    return max(needed, present - expired)
 
 
 class DelayedOff:
@@ -42,35 +34,30 @@ class DelayedOff:
         self._timeout = timeout
         self._slots = slots
         self._bounds = bounds
-        self._idle_since: Mapping[str, float] = {}
+        self._idle: dict[str, float] = {}  # since when, by name
 
     def tick(self, truth: Truth) -> int | None:
         """Count what is needed and who has been idle for too long."""
-        present = self._present(truth)
+        present = self._look(truth)
         needed = math.ceil(truth.in_system / self._slots)
-        wanted = decide(truth.now, present, needed, self._timeout)
+        wanted = decide(truth.now, present, self._idle.values(), needed, self._timeout)
         number = max(self._bounds.low, min(wanted, self._bounds.high))
         return None if number == truth.wanted else number
 
     def victims(self, truth: Truth, count: int) -> Sequence[str]:
         """Name those that have been idle for the longest."""
-        idle = [
-            (each.idle_since, each.name)
-            for each in self._present(truth)
-            if each.idle_since is not None
-        ]
-        return [name for _, name in sorted(idle)[:count]]
+        self._look(truth)
+        return sorted(self._idle, key=lambda name: (self._idle[name], name))[:count]
 
-    def _present(self, truth: Truth) -> list[Present]:
-        present = []
+    def _look(self, truth: Truth) -> int:
+        """Note who has nothing to do, and return how many are not leaving."""
+        idle: dict[str, float] = {}
+        present = 0
         for replica in truth.replicas:
             if replica.draining:
                 continue
-            starting = replica.ready_at is None
-            idle = not starting and replica.running == 0
-            since = self._idle_since.get(replica.name, truth.now) if idle else None
-            present.append(Present(replica.name, starting, since))
-        self._idle_since = {
-            each.name: each.idle_since for each in present if each.idle_since is not None
-        }
+            present += 1
+            if replica.running == 0 and replica.ready_at is not None:
+                idle[replica.name] = self._idle.get(replica.name, truth.now)
+        self._idle = idle
         return present

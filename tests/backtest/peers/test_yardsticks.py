@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoscaler.backtest.peers.delayed_off import Present, decide
+from autoscaler.backtest.peers.delayed_off import decide
 from autoscaler.backtest.peers.static import busy_at_once, replicas_for
 from tests.backtest.peers.tables import cases
 
@@ -17,12 +17,6 @@ def test_how_many_are_busy_at_once(case):
 @pytest.mark.parametrize("case", cases("delayed_off.yaml", "derived"))
 def test_one_more_for_who_finds_none_and_one_less_after_a_time(case):
     """As many as are needed, and whoever has not been idle for long enough."""
-    present = [
-        Present(
-            name=str(place),
-            starting=doing == "starting",
-            idle_since=None if isinstance(doing, str) else -doing,
-        )
-        for place, doing in enumerate(case["present"])
-    ]
-    assert decide(0, present, case["needed"], case["timeout"]) == case["expect"]
+    present = case["present"]
+    idle = [-doing for doing in present if not isinstance(doing, str)]
+    assert decide(0, len(present), idle, case["needed"], case["timeout"]) == case["expect"]
