@@ -6,11 +6,10 @@ and keeps the last sample itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaView:
+class ReplicaView(NamedTuple):
     """One replica that has been created and has not ended."""
 
     name: str
