@@ -56,7 +56,7 @@ class PodWatch:
         for view in truth.replicas:
             life = self._lives.get(view.name) or self._begin(view)
             if view.placed:
-                life.cpu.append((truth.now, view.cpu_seconds))
+                life.sample(truth.now, view.cpu_seconds)
             present.append(life)
         self._lives = {life.name: life for life in present}
         self._watched = tuple(life for life in present if life.cpu)
@@ -66,14 +66,17 @@ class PodWatch:
         """Return each pod's CPU use over its limit, as samples and as bare numbers."""
         if not self._open:
             return self._uses
-        at, samples, is_open = moment(self._scraped), [], not self._even
+        at, window, is_open = moment(self._scraped), self._window, False
+        samples = []
         for life in self._watched:
-            use = rate(life.cpu, now, self._window)
-            is_open = is_open or not life.is_settled(now, self._window)
-            if use is not None:
-                samples.append(Sample(labels=life.labels, value=use, at=at))
+            if life.open:
+                life.use = rate(life.cpu, now, window)
+                life.open = not (self._even and life.is_settled(now, window))
+                is_open = is_open or life.open
+            if life.use is not None:
+                samples.append(Sample(labels=life.labels, value=life.use, at=at))
         self._open = is_open
-        self._uses = Samples(samples=tuple(samples)), tuple(each.value for each in samples)
+        self._uses = Samples(samples=tuple(samples)), tuple([each.value for each in samples])
         return self._uses
 
     def _begin(self, view: ReplicaView) -> "_Life":
@@ -84,12 +87,16 @@ class PodWatch:
 class _Life:
     """One pod, and what was scraped of it."""
 
-    __slots__ = ("_created", "_faces", "cpu", "labels", "name", "pod", "view")
+    __slots__ = ("_created", "_faces", "cpu", "labels", "name", "open", "pod", "use", "view")
 
     def __init__(self, view: ReplicaView, kept: int) -> None:
         self.name = view.name
         self.labels = {"pod": view.name}
         self.cpu: deque[tuple[float, float]] = deque(maxlen=kept)
+        self.use: float | None = None
+        """The rate of its CPU seconds."""
+        self.open = True
+        """Whether that may be another before the next scrape."""
         self._created = moment(view.created)
         self._faces: dict[_Face, Pod] = {}
         self.pod = self.show(view)
@@ -114,17 +121,22 @@ class _Life:
         self.view, self.pod = view, pod
         return pod
 
+    def sample(self, now: float, cpu_seconds: float) -> None:
+        """Take a scrape's sample. Who has not moved all the time is at rest, and stays there."""
+        cpu = self.cpu
+        rests = not self.open and self.use == 0 and cpu[-1][1] == cpu_seconds
+        cpu.append((now, cpu_seconds))
+        self.open = not rests
+
     def is_settled(self, now: float, window: float) -> bool:
         """Tell whether the rate stays as it is until the next scrape.
 
         So it does where the samples fill the window and the counter is not so young that `rate`
         asks when it was zero; or where it has not moved.
         """
-        (first, low), (last, high) = self.cpu[0], self.cpu[-1]
-        if low == high:
-            return len(self.cpu) > 1
-        inside = [each for each in self.cpu if each[0] > now - window]
-        if len(inside) < len(self.cpu) - 1 or len(self.cpu) < (self.cpu.maxlen or 0):
+        cpu = self.cpu
+        if len(cpu) < (cpu.maxlen or 0):
             return False
-        first, low = inside[0]
-        return low * (last - first) >= (high - low) * (first - (now - window)) and low > 0
+        # The oldest has just left the window, or is about to: it counts at no moment of the scrape.
+        (first, low), (last, high) = cpu[1], cpu[-1]
+        return low * (last - first) >= (high - low) * (first - (now - window))
