@@ -76,3 +76,12 @@ class ChoosesVictims(Protocol):
         As in Kubernetes it only ranks those that are ready: whoever is not yet goes before them.
         Without a say, the one that became ready last goes first.
         """
+
+
+class Fixed:
+    """Keeps what the run began with."""
+
+    period = 3600.0
+
+    def tick(self, truth: Truth) -> None:
+        """Leave it as it is."""
