@@ -19,6 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
 
@@ -26,6 +27,7 @@ import typer
 
 from autoscaler import __version__
 from autoscaler.daemon.reload import ConfigFile
+from autoscaler.duration import parse_duration
 from autoscaler.errors import AutoscalerError, ConfigError, InputError, told
 from autoscaler.settings import (
     PrometheusSettings,
@@ -435,6 +437,58 @@ def explain(
         if not _print(_drawn(line)):
             break
     return explaining.code
+
+
+@app.command()
+def backtest(
+    trace: Annotated[
+        Path,
+        typer.Argument(help="CSV or CSV.gz: arrival_s, input_tokens, output_tokens."),
+    ],
+    service: Annotated[str, typer.Option("--set", help="The machine and model.")] = "3b-laptop",
+    seed: Annotated[int, typer.Option(help="Of the thinning and of start-up times.")] = 0,
+    share: Annotated[float, typer.Option(help="Of the requests that is kept.")] = 1.0,
+    wish: Annotated[str, typer.Option(help="How long a request may wait for a slot.")] = "10s",
+    slots: Annotated[int | None, typer.Option(help="Requests at a time on a replica.")] = None,
+    phi: Annotated[float | None, typer.Option(help="What parallel slots do not share.")] = None,
+    fixed: Annotated[
+        int | None, typer.Option(metavar="N", help="So many replicas, instead of a policy.")
+    ] = None,
+    config: _Config = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAMESPACE/NAME", help="Whose policy; the only one if not given."),
+    ] = None,
+    max_replicas: Annotated[
+        int | None, typer.Option(metavar="N", help="Instead of the configured bound.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """Run a log of requests through the policy, in virtual time, and tell cost and waits."""
+    from autoscaler.backtest import command
+
+    try:
+        span = parse_duration(wish)
+    except ValueError as refusal:
+        raise InputError(f"--wish = {wish}, {refusal}") from refusal
+    options = command.Options(
+        trace=trace,
+        service=service,
+        seed=seed,
+        share=share,
+        wish=span,
+        slots=slots,
+        phi=phi,
+        fixed=fixed,
+        max_replicas=max_replicas,
+    )
+    settings = _load(config) if fixed is None else None
+    chosen = _choose(settings, target) if settings else None
+    interval = settings.interval if settings else timedelta(0)
+    report = command.backtest(options, chosen, interval)
+    for line in [report.as_json()] if as_json else report.lines():
+        _print(line)
+    return 0
 
 
 def _load(config: Path | None) -> Settings:

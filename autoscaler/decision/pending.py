@@ -78,7 +78,12 @@ def _may_give_back(cycle: Cycle) -> bool:
 
 
 def _lost_pods(cycle: Cycle) -> tuple[Pod, ...]:
-    return tuple(pod for pod in cycle.observation.pods or () if _lost(cycle, pod))
+    failing = cycle.failing
+    return tuple(
+        pod
+        for pod in cycle.observation.pods or ()
+        if (pod.phase is PodPhase.PENDING or pod.name in failing) and _lost(cycle, pod)
+    )
 
 
 def _why(cycle: Cycle) -> str:

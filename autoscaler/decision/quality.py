@@ -121,13 +121,15 @@ def _read(metric: Metric, policy: Policy, state: ScalingState, seen: _Seen) -> R
         since = since or now
     elif since and now - since >= policy.hold_limit:
         since = now
-    expired = since is not None and now - since >= policy.hold_limit
+    if since is None:
+        return reading
+    expired = now - since >= policy.hold_limit
     return replace(reading, since=since, expired=expired)
 
 
 def _judge(metric: Metric, seen: _Seen) -> Reading:
     answer = seen.observation.metrics.get(metric.name, _NOT_OBSERVED)
-    if answer == Samples(samples=()):
+    if isinstance(answer, Samples) and not answer.samples:
         answer = Missing(missing=MissingKind.EMPTY, detail="no series")
     if isinstance(answer, Missing):
         if answer.missing is MissingKind.EMPTY and _empty_is_nothing(metric, seen):
@@ -169,12 +171,13 @@ def _judge_pods(metric: Metric, samples: tuple[Sample, ...], seen: _Seen) -> Rea
         )
     if seen.serving is not None:
         samples = tuple(sample for sample in samples if sample.labels["pod"] in seen.serving)
-    most = Counter(sample.labels["pod"] for sample in samples).most_common(1)
-    if most and most[0][1] > 1:
+    names = [sample.labels["pod"] for sample in samples]
+    if len(set(names)) < len(names):
+        ((pod, count),) = Counter(names).most_common(1)
         return Reading(
             metric=metric,
             missing=MissingKind.TOO_MANY_SERIES,
-            detail=f"{most[0][1]} series for pod {shown(most[0][0])}",
+            detail=f"{count} series for pod {shown(pod)}",
         )
     return _weigh(metric, samples, seen.observation.now, expected=seen.count)
 
@@ -192,8 +195,9 @@ def _weigh(metric: Metric, samples: tuple[Sample, ...], now: datetime, expected:
             age=age,
             detail=f"{age.total_seconds():g}s old, max_age {metric.max_age.total_seconds():g}s",
         )
-    age = now - min(sample.at for sample in young)
-    for sample in young:
+    age = now - min([sample.at for sample in young])
+    load = sum(values := [sample.value for sample in young])
+    for sample in () if isfinite(load) and min(values) >= 0 else young:
         if not isfinite(sample.value) or sample.value < 0:
             return Reading(
                 metric=metric,
@@ -204,7 +208,7 @@ def _weigh(metric: Metric, samples: tuple[Sample, ...], now: datetime, expected:
     lacking = max(0, expected - len(young))
     return Reading(
         metric=metric,
-        load=sum(sample.value for sample in young),
+        load=load,
         counted=len(young),
         lacking=lacking,
         age=age,

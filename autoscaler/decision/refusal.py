@@ -47,6 +47,8 @@ def require_by(check: Callable[[str], object], key: str, text: str) -> None:
 
 def require_distinct(key: str, names: Sequence[str]) -> None:
     """Refuse a name that stands twice."""
+    if len(set(names)) == len(names):
+        return
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     require(twice is None, key, twice, "stands twice, names must be distinct")
 
@@ -59,9 +61,8 @@ def require_count(key: str, value: int | None) -> None:
 
 def require_zone(key: str, at: datetime | None) -> None:
     """Refuse a time without a zone."""
-    require(
-        at is None or at.utcoffset() is not None, key, at and at.isoformat(), "must have a zone"
-    )
+    if at is not None and at.utcoffset() is None:
+        require(False, key, at.isoformat(), "must have a zone")  # noqa: FBT003
 
 
 def require_span(key: str, span: timedelta) -> None:

@@ -74,6 +74,8 @@ def recorded(
 
 
 def _inside(cycle: Cycle, window: timedelta) -> list[int]:
+    if not window:  # an entry exactly as old as its window has left it
+        return []
     now = cycle.observation.now
     entries = seeded(cycle.state, now, cycle.current)
     return [entry.replicas for entry in entries if now - entry.at < window]

@@ -4,7 +4,7 @@ An aborted client can take an Ollama's only slot for good: whoever is sent there
 ever. Such a pod has requests in flight while no `pod` metric shows any use of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -52,7 +52,8 @@ def watch(policy: Policy, state: ScalingState, observation: Observation) -> Watc
     if not pods:
         return Watch()
     metrics = [metric for metric in policy.metrics if metric.type is MetricType.POD]
-    uses = [_uses(metric, observation) for metric in metrics]
+    names = {pod.name for pod in pods}
+    uses = [_uses(metric, observation, names) for metric in metrics]
     clocks, due = {}, []
     for pod in pods:
         sign = _sign(pod, [use.get(pod.name) for use in uses])
@@ -74,12 +75,16 @@ def _sign(pod: Pod, uses: list[float | None]) -> _Sign:
     return _Sign.UNKNOWN
 
 
-def _uses(metric: Metric, observation: Observation) -> dict[str, float | None]:
-    """Return each pod's sample by the target value; None where there is not one good sample."""
+def _uses(
+    metric: Metric, observation: Observation, names: Set[str]
+) -> dict[str, float | None]:
+    """Return each of these pods' sample by the target value; None where there is not one good sample."""
     answer = observation.metrics.get(metric.name)
     uses: dict[str, float | None] = {}
     for sample in answer.samples if isinstance(answer, Samples) else ():
         pod, value = sample.labels.get("pod", ""), sample.value
+        if pod not in names:
+            continue
         stale = observation.now - sample.at > metric.max_age
         good = pod not in uses and not stale and isfinite(value) and value >= 0
         uses[pod] = value / metric.target if good else None

@@ -17,27 +17,20 @@ With a target of 0.8 requests in the system per replica it asks for ceil(load / 
 Times are simulated seconds from the start.
 """
 
-import csv
-import gzip
 import random
-import zlib
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, pi, sin
+from math import inf, pi, sin
 from pathlib import Path
-from shlex import quote
 from statistics import NormalDist, fmean
-from typing import TextIO
 
-from autoscaler.errors import InputError
+from autoscaler.requestlog import read_rows
 from autoscaler.sandbox.service import Profile
 
 HOME_BUSY_SLOTS = 1.5
 """What is left of a cloud's log for a home server: busy slots on average. Six replicas of one slot
 are then enough but for 0.1 % of the time (Poisson), in the log's busiest minutes 1 %."""
-COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
-USER_COLUMN = "user_id"
 
 # Measured on the log named above.
 GAP_VARIATION = 1.09
@@ -176,78 +169,18 @@ def thin(
 
 
 def read_trace(path: Path, limit_s: float | None = None) -> Traffic:
-    """Read a request log: CSV or CSV.gz, columns arrival_s, input_tokens, output_tokens[, user_id].
+    """Read a request log.
 
-    The first request arrives at second 0; only the first `limit_s` seconds are read. Raises
-    InputError with file, line, key and value.
+    Only the first `limit_s` seconds are read. Raises InputError with file, line, key and value.
     """
-    try:
-        return _read(path, limit_s)
-    except InputError as error:
-        shown = "zcat" if path.suffix == ".gz" else "cat"
-        error.next_step = f"{shown} {quote(str(path))} | head -3, which begins {','.join(COLUMNS)}"
-        raise
-
-
-def _read(path: Path, limit_s: float | None) -> Traffic:
-    try:
-        with _open(path) as text:
-            requests = tuple(_rows(path, text, inf if limit_s is None else limit_s))
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"trace {path}: {reason}, must be a readable CSV or CSV.gz") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"trace {path}: {error}, must be CSV in UTF-8") from error
-    if not requests:
-        raise InputError(f"trace {path}: no requests, must have at least one row below its header")
+    requests = tuple(
+        Request(
+            arrival_s=row.arrival_s,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            chat_id=row.user_id,
+        )
+        for row in read_rows(path, inf if limit_s is None else limit_s)
+    )
     duration = requests[-1].arrival_s if limit_s is None else limit_s
     return Traffic(requests=requests, duration_s=duration, source=f"request log {path.name}")
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
-
-
-def _rows(path: Path, text: TextIO, limit_s: float) -> Iterator[Request]:
-    rows = csv.DictReader(text)
-    missing = [key for key in COLUMNS if key not in (rows.fieldnames or ())]
-    if missing:
-        raise InputError(
-            f"trace {path}, line 1: header = {','.join(rows.fieldnames or ())!r},"
-            f" must have {', '.join(missing)}"
-        )
-    first = before = None
-    for row in rows:
-        where = f"trace {path}, line {rows.line_num}"
-        arrival = _number(where, row, "arrival_s")
-        if before is not None and arrival < before:
-            raise InputError(f"{where}: arrival_s = {row['arrival_s']!r}, must not go back in time")
-        first = arrival if first is None else first
-        before = arrival
-        if arrival - first >= limit_s:
-            return
-        yield Request(
-            arrival_s=arrival - first,
-            input_tokens=_count(where, row, "input_tokens"),
-            output_tokens=_count(where, row, "output_tokens"),
-            chat_id=row.get(USER_COLUMN) or None,
-        )
-
-
-def _number(where: str, row: Mapping[str, str | None], key: str) -> float:
-    try:
-        value = float(row[key] or "")
-    except ValueError:
-        value = -1.0
-    if not isfinite(value) or value < 0:
-        raise InputError(f"{where}: {key} = {row[key]!r}, must be a number of seconds, 0 or more")
-    return value
-
-
-def _count(where: str, row: Mapping[str, str | None], key: str) -> int:
-    text = row[key] or ""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"{where}: {key} = {row[key]!r}, must be a whole number, 1 or more")
-    return int(text)

@@ -1,0 +1,1 @@
+"""Other autoscalers against the figures of their own tests."""
