@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, limit_s: float = inf) -> Iterator[Row]:
-    """Yield the requests of the first `limit_s` seconds. Raises InputError, also for an empty log."""
+    """Yield the requests of the first `limit_s` seconds; there must be one. Raises InputError."""
     empty = True
     try:
         with _open(path) as text:
