@@ -1,7 +1,7 @@
 """How many requests a second the backtest's engine runs, beside a plain SimPy version of the queue.
 
-First the same queue in both: one slot per replica, a fixed number of them, first come, first served;
-the waits must be the same. Then a day with our policy deciding every 5 s. With a trace, that one
+First the same queue in both: one slot per replica, a fixed number of them, first come, first
+served; the waits must be the same. Then a day with our policy deciding every 5 s. With a trace, that one
 instead of the day. All on made-up traffic, in CPU seconds of one core.
 Usage: python bench/backtest.py [--requests N] [TRACE.csv.gz]
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import simpy
 
@@ -25,6 +25,7 @@ from autoscaler.backtest.scaler import Fixed
 from autoscaler.backtest.service import Service, service_named
 from autoscaler.settings import load, to_policy
 
+T = TypeVar("T")
 LAPTOP = service_named("3b-laptop")
 REPLICAS = 6
 
@@ -64,7 +65,7 @@ def plain_simpy(requests: Requests, service: Service, replicas: int) -> "array[f
     return waits
 
 
-def timed(what: str, count: int, run: Callable[[], Any]) -> Any:
+def timed(what: str, count: int, run: Callable[[], T]) -> T:
     """Print one line, and return what came out."""
     began = time.process_time()
     found = run()

@@ -37,7 +37,9 @@ class Replica:
         "start",
     )
 
-    def __init__(self, name: str, service: Service, speeds: tuple[float, ...], created: float) -> None:
+    def __init__(
+        self, name: str, service: Service, speeds: tuple[float, ...], created: float
+    ) -> None:
         """Begin without a node. `speeds`: at which part of its own each of n requests runs."""
         self.name = name
         self.created = created

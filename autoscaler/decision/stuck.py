@@ -76,7 +76,9 @@ def _sign(pod: Pod, uses: list[float | None]) -> _Sign:
     return _Sign.UNKNOWN
 
 
-def _uses(metric: Metric, observation: Observation, names: AbstractSet[str]) -> dict[str, float | None]:
+def _uses(
+    metric: Metric, observation: Observation, names: AbstractSet[str]
+) -> dict[str, float | None]:
     """Return each pod's sample by the target value; None where there is not one good sample."""
     answer = observation.metrics.get(metric.name)
     uses: dict[str, float | None] = {}

@@ -33,7 +33,7 @@ from tests.decision.build import (
     seconds,
     seen,
 )
-from tests.decision.test_properties import policies, pods
+from tests.decision.test_properties import pods, policies
 
 values = st.sampled_from([0.0, 0.4, 0.8, 1.0, 2.5, 6.0])
 
