@@ -1,8 +1,8 @@
 """How many requests a second the backtest's engine runs, beside a plain SimPy version of the queue.
 
 First the same queue in both: one slot per replica, a fixed number of them, first come, first
-served; the waits must be the same. Then a day with our policy deciding every 5 s. With a trace, that one
-instead of the day. All on made-up traffic, in CPU seconds of one core.
+served; the waits must be the same. Then a day with our policy deciding every 5 s, or a trace
+instead of it. Made-up traffic, CPU seconds of one core.
 Usage: python bench/backtest.py [--requests N] [TRACE.csv.gz]
 """
 
