@@ -80,12 +80,14 @@ check: setup system tools ## format, lint, types, import contracts, tests, cover
 	$(BIN)/pytest -n 3 -q --ignore=tests/decision
 	$(MAKE) --no-print-directory test-newest
 
-bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch (ROUNDS= CYCLES= ARRIVALS=)
+bench: setup system ## decisions a second, 1 to 1,000 targets, time to the patch, simulated requests (ROUNDS= CYCLES= ARRIVALS= TRACE=)
 	@$(BIN)/python bench/decide.py
 	echo
 	$(BIN)/python bench/many.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CYCLES),--cycles $(CYCLES))
 	echo
 	$(BIN)/python bench/react.py $(if $(ARRIVALS),--arrivals $(ARRIVALS))
+	echo
+	$(BIN)/python bench/backtest.py $(TRACE)
 
 shrinking: setup system ## shrink thirty times while streams run, and print who had to go (six minutes)
 	@$(BIN)/python bench/shrinking.py $(ARGS)

@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, limit_s: float = inf) -> Iterator[Row]:
-    """Yield the requests of the first `limit_s` seconds. Raises InputError, also for an empty log."""
+    """Yield the requests of the first `limit_s` seconds; there must be one. Raises InputError."""
     try:
         yield from _read_rows(path, limit_s)
     except InputError as error:

@@ -176,11 +176,11 @@ class Report:
             "starts/1000": f"{1000 * figures.starts / figures.requests:.1f}",
         }
         widths = [max(len(key), len(value)) for key, value in row.items()]
+        count, load = f"{len(requests):,} requests", requests.load(run.service)
+        slots = f"{run.service.slots} slot(s) per replica"
         return [
-            f"trace    {requests.name}: {len(requests):,} requests in {figures.hours:,.2f} h,"
-            f" {requests.load(run.service):.2f} busy slots on average",
-            f"service  {run.service.name}, {run.service.slots} slot(s) per replica,"
-            f" {run.initial} replicas at the start, seed {run.seed}",
+            f"trace    {requests.name}: {count} in {figures.hours:,.2f} h, {load:.2f} slots busy",
+            f"service  {run.service.name}, {slots}, {run.initial} at the start, seed {run.seed}",
             f"inputs   {self.input_hash()}",
             f"result   {run.result_hash()}",
             "",

@@ -3,8 +3,8 @@
 Event by event, in virtual time. Where several things happen at one moment, replicas go first (who
 gets ready, ends, is cut off), then who gives up, then who arrives, then the policy. The gateway is
 HAProxy with `leastconn` and `maxconn` = slots: a free slot is taken on the replica with the fewest
-requests, among several on the one that was used least recently; else the request waits in one queue,
-first come, first served. The same arguments give the same bytes.
+requests, among several on the one that was used least recently; else the request waits in the one
+queue, first come, first served. The same arguments give the same bytes.
 """
 
 import random
@@ -28,7 +28,7 @@ Progress = Callable[[float], None]
 """Told which part of a run is done."""
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - a run is made of so much
     requests: Requests,
     service: Service,
     scaler: Scaler,
@@ -76,9 +76,7 @@ class _Now(Truth):
 
 
 class _Simulation:
-    def __init__(
-        self, requests: Requests, service: Service, scaler: Scaler, seed: int
-    ) -> None:
+    def __init__(self, requests: Requests, service: Service, scaler: Scaler, seed: int) -> None:
         self.requests = requests
         self.service = service
         self.scaler = scaler

@@ -1,8 +1,8 @@
 """Our policy in a simulated run: `decide` itself, called as the daemon calls it.
 
-What the daemon would see is made as its adapters would make it. Prometheus scrapes the gateway every
-2 s and cAdvisor every 15 s, and each sample is as old as its scrape; CPU use is `rate` over a minute;
-pods are as the API shows them now, and their requests in flight as the gateway tells now.
+What the daemon would see is made as its adapters would make it. Prometheus scrapes the gateway
+every 2 s and cAdvisor every 15 s, and each sample is as old as its scrape; CPU use is `rate` over a
+minute; pods are as the API shows them now, and their requests in flight as the gateway tells now.
 
 A `total` metric is the requests in the system, a `pod` metric the CPU use over the limit: what the
 shipped queries ask for.

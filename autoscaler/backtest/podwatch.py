@@ -33,7 +33,7 @@ class PodWatch:
         self._ready = 0
         self._scraped = 0.0
         self._watched: tuple[_Life, ...] = ()
-        self._uses = (Samples(samples=()), ())
+        self._uses: tuple[Samples, tuple[float, ...]] = (Samples(samples=()), ())
         self._open = True
         """Whether what `rate` gives changes until the next scrape."""
 

@@ -37,7 +37,9 @@ class Replica:
         "start",
     )
 
-    def __init__(self, name: str, service: Service, speeds: tuple[float, ...], created: float):
+    def __init__(
+        self, name: str, service: Service, speeds: tuple[float, ...], created: float
+    ) -> None:
         """Begin without a node. `speeds`: at which part of its own each of n requests runs."""
         self.name = name
         self.created = created
@@ -128,7 +130,7 @@ class Replica:
     def _next_end(self, now: float) -> float:
         self.epoch += 1
         self._view = None
-        begin = now if now > self._loaded_at else self._loaded_at
+        begin = now if now > self._loaded_at else self._loaded_at  # noqa: FURB136 - often called
         return begin + (self.jobs[0][0] - self._virtual) / self._speeds[len(self.jobs)]
 
     def _pass(self, now: float) -> None:
@@ -138,7 +140,7 @@ class Replica:
             passed = now - self._updated
             self.busy += passed * count
             self.cpu += passed
-            begin = self._updated if self._updated > self._loaded_at else self._loaded_at
+            begin = max(self._updated, self._loaded_at)
             if now > begin:
                 self._virtual += (now - begin) * self._speeds[count]
         self._view = None

@@ -94,7 +94,7 @@ SETS: Mapping[str, Service] = MappingProxyType({each.name: each for each in _SET
 
 
 def service_named(name: str, **changes: float | None) -> Service:
-    """Return that parameter set, with changes. Raises InputError where there is none of the name."""
+    """Return that parameter set, with changes. Raises InputError where there is none."""
     try:
         return replace(SETS[name], **changes)  # type: ignore[arg-type]  # checked by the class
     except KeyError:

@@ -1,8 +1,8 @@
 """When a cycle need not be decided again: nothing but the time is new, and nothing waits for it.
 
-A simulation of weeks consists mostly of such cycles. What `decide` makes of time is listed here, one
-condition for each; a property test holds that the next decision is then the same, step by step, and
-that `moved_on` is the state that it leaves.
+A simulation of quiet weeks consists mostly of such cycles. What `decide` makes of time is listed
+here, one condition for each; a property test holds that the next decision is then the same, step by
+step, and that `moved_on` is the state that it leaves.
 """
 
 from dataclasses import replace
@@ -63,9 +63,7 @@ def _cooled(scaling: Scaling, last: datetime | None, now: datetime) -> bool:
     return last is None or now - last >= scaling.cooldown
 
 
-def _idles_on(
-    policy: Policy, before: ScalingState, after: ScalingState, now: datetime
-) -> bool:
+def _idles_on(policy: Policy, before: ScalingState, after: ScalingState, now: datetime) -> bool:
     """Tell whether no idle period runs that could end, or whose clock the next cycle would set."""
     if after.idle_since is None:
         return True

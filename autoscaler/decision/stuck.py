@@ -4,7 +4,8 @@ An aborted client can take an Ollama's only slot for good: whoever is sent there
 ever. Such a pod has requests in flight while no `pod` metric shows any use of it.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -76,9 +77,9 @@ def _sign(pod: Pod, uses: list[float | None]) -> _Sign:
 
 
 def _uses(
-    metric: Metric, observation: Observation, names: Set[str]
+    metric: Metric, observation: Observation, names: AbstractSet[str]
 ) -> dict[str, float | None]:
-    """Return each of these pods' sample by the target value; None where there is not one good sample."""
+    """Return each pod's sample by the target value; None where there is not one good sample."""
     answer = observation.metrics.get(metric.name)
     uses: dict[str, float | None] = {}
     for sample in answer.samples if isinstance(answer, Samples) else ():

@@ -32,6 +32,10 @@ class Box:
         return 1 / (1 - service.phi + service.phi * len(self.left))
 
 
+# One long function on purpose: it is to be read beside the rules, from top to bottom.
+# ruff: noqa: B023, C901, PERF401, PLR0912, PLR0915
+
+
 def reference(requests, service, orders, *, seed=0, initial=1, period=5.0, marks=()):
     """Return wait, left, status and (created, placed, ready, ended) of each replica."""
     work = list(requests.work(service))
@@ -154,7 +158,5 @@ def reference(requests, service, orders, *, seed=0, initial=1, period=5.0, marks
         for box in boxes:
             if box.ended is None and box.placed is None and room > 0:
                 box.placed, room = now, room - 1
-    lives = [
-        (b.created, b.placed, b.ready_at, now if b.ended is None else b.ended) for b in boxes
-    ]
+    lives = [(b.created, b.placed, b.ready_at, now if b.ended is None else b.ended) for b in boxes]
     return wait, gone, status, lives

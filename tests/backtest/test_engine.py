@@ -36,8 +36,10 @@ def test_a_free_replica_is_taken_at_once_and_the_least_recently_used_first():
 
 
 def test_requests_share_a_replica_by_phi():
-    """phi 0.8: two at once run at 1/1.8. The first has 5 s left at 5 and ends at 14, then one is
-    alone: 5 of its 10 s are done."""
+    """At phi 0.8 two at once run at 1/1.8.
+
+    The first has 5 s left at 5 and ends at 14; then one is alone, and 5 of its 10 s are done.
+    """
     run = simulate(timed([(0, 10), (5, 10)]), service(slots=2, phi=0.8), Fixed())
 
     assert waits(run) == [0, 0]
@@ -195,7 +197,12 @@ def test_views_tell_slot_time_and_processor_time_apart():
 
     ready, in_system, (view,) = found[1]
     assert (ready, in_system) == (1, 2)
-    assert (view.name, view.created, view.ready_at, view.draining) == ("ollama-00000", -30, 0, False)
+    assert (view.name, view.created, view.ready_at, view.draining) == (
+        "ollama-00000",
+        -30,
+        0,
+        False,
+    )
     assert (view.running, view.busy_seconds, view.cpu_seconds) == (2, 13, 9)
 
 

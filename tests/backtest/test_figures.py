@@ -14,7 +14,7 @@ from tests.backtest.build import Script, bursty, service, timed
 LAPTOP = service_named("3b-laptop")
 
 
-def run_of(seed=0, made=LAPTOP, log=1, share=0.5, orders=None, initial=2) -> Run:
+def run_of(*, seed=0, made=LAPTOP, log=1, share=0.5, orders=None, initial=2) -> Run:
     """Return a run of made-up traffic."""
     script = Script(orders or {600.0: 4, 1200.0: 2})
     return simulate(thin(bursty(log), share, seed), made, script, seed=seed, initial=initial)

@@ -41,7 +41,7 @@ def test_what_is_kept_between_scrapes_is_what_would_be_worked_out_anew(scrape, w
                 if draw.random() < (0.9 if second // 300 % 2 else 0.1):
                     used[pod] += draw.choice([5.0, 5 * draw.random()])
         views = [
-            ReplicaView(f"p{pod}", 200.0 * pod, 0.0, False, 0, 0.0, cpu)  # noqa: FBT003
+            ReplicaView(f"p{pod}", 200.0 * pod, 0.0, False, 0, 0.0, cpu)
             for pod, cpu in used.items()
         ]
         truth = Truth(

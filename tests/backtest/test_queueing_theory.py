@@ -50,7 +50,7 @@ def test_fixed_replicas_wait_as_erlang_says(replicas, load):
 
 @pytest.mark.parametrize("load", [0.5, 0.75])
 def test_one_processor_shared_by_all_is_processor_sharing(load):
-    """phi 1 and slots for everybody, M/M/1-PS: the mean time in the system is S / (1 - load)."""
+    """With phi 1 and slots for all, M/M/1-PS: the mean time in the system is S / (1 - load)."""
     means = []
     for seed in range(12):
         requests = poisson(seed, load, 4000)
@@ -62,7 +62,7 @@ def test_one_processor_shared_by_all_is_processor_sharing(load):
 
 
 def test_slots_that_share_nothing_are_servers():
-    """phi 0: four slots of one replica are four replicas of one slot."""
+    """At phi 0, four slots of one replica are four replicas of one slot."""
     requests = poisson(1, 3.0, 3000)
 
     one = simulate(requests, service(slots=4, phi=0.0), Fixed(), initial=1)

@@ -33,9 +33,7 @@ def test_tokens_are_capped_at_the_context_and_the_longest_answer():
     laptop = service_named("3b-laptop")
     work = make("log", [(0.0, 10, 20), (1.0, 5000, 2000)]).work(laptop)
 
-    assert list(work) == pytest.approx(
-        [0.2 + 10 / 72 + 20 / 23.8, 0.2 + 4096 / 72 + 1024 / 23.8]
-    )
+    assert list(work) == pytest.approx([0.2 + 10 / 72 + 20 / 23.8, 0.2 + 4096 / 72 + 1024 / 23.8])
 
 
 def test_thinning_keeps_a_share_by_the_seed():

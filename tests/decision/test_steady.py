@@ -33,7 +33,7 @@ from tests.decision.build import (
     seconds,
     seen,
 )
-from tests.decision.test_properties import policies, pods
+from tests.decision.test_properties import pods, policies
 
 values = st.sampled_from([0.0, 0.4, 0.8, 1.0, 2.5, 6.0])
 
@@ -99,7 +99,7 @@ def test_steady_cycles_decide_the_same_and_leave_what_was_foretold(data):
     rules = soon(data.draw(policies()))
     sight = data.draw(sights(rules))
     state, steady, told = ScalingState(), None, None
-    for cycle in range(data.draw(st.integers(2, 20))):
+    for cycle in range(data.draw(st.integers(8, 20))):
         now = 5.0 * cycle
         observation = at_time(sight, now)
         verdict = decide(rules, state, observation)
@@ -165,7 +165,9 @@ def test_the_minimum_holds_a_wish_for_less_and_that_is_steady_too():
         (policy(min_replicas=0, idle_period=seconds(600)), {"queue": 0.0, "current": 1}),
         (policy(idle_period=seconds(2), min_replicas=2), {"queue": 0.0}),  # its clock begins anew
         (
-            policy(schedules=(Schedule(name="s", start="0 8 * * *", end="0 9 * * *", min_replicas=2),)),
+            policy(
+                schedules=(Schedule(name="s", start="0 8 * * *", end="0 9 * * *", min_replicas=2),)
+            ),
             {"queue": 1.6},
         ),
     ],
