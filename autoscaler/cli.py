@@ -342,9 +342,12 @@ def shadow_report(
 
 
 def _records_of(settings: Settings | None) -> list[Path]:
-    path = settings.records.path if settings else None
+    path = settings.records.path if settings and not settings.records.to_output else None
     if path is None:
-        raise InputError("no FILE is given and records.path is empty, must name the records")
+        raise InputError(
+            "no FILE is given and records.path names none, must name the records",
+            next_step="autoscaler shadow-report FILE",
+        )
     return [path]
 
 

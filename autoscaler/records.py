@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from autoscaler.decision.fold import Gap, Unfolder
@@ -19,6 +20,9 @@ Json = Any
 MIGRATIONS: dict[int, Callable[[Json], Json]] = {}
 """What makes a line of the next version of one of this version; `version` included."""
 
+ANOTHER = "name another file: records.path of the configuration says where records are kept"
+"""What to do about one that holds no records."""
+_RULE = "must be one object"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?')
 
 
@@ -32,8 +36,10 @@ class Entry:
     gap: Gap | None = None
 
 
-def read(stream: Iterable[bytes]) -> Iterator[Entry]:
+def read(stream: Iterable[bytes], file: Path | None = None) -> Iterator[Entry]:
     """Yield what each line says. Raises InputError with the number of a line that is wrong.
+
+    It is told by the name of the file, where it is one.
 
     A line that was cut in its middle, by a crash or a full disk, is dropped: whoever wrote it has
     begun anew behind it. Blank lines are passed over.
@@ -45,16 +51,16 @@ def read(stream: Iterable[bytes]) -> Iterator[Entry]:
         try:
             data = json.loads(line.decode())
         except RecursionError as error:
-            raise InputError(f"line {number}: not JSON: nested too deeply") from error
+            raise _wrong(file, number, f"not JSON: nested too deeply, {_RULE}") from error
         except ValueError as error:
             if not _is_cut(line):
-                raise InputError(f"line {number}: not JSON: {error}") from error
+                raise _wrong(file, number, f"not JSON: {error}, {_RULE}") from error
             unfolder.begin_anew()
             continue
         try:
             cycle = unfolder.unfold(_migrated(data))
         except ValueError as refusal:
-            raise InputError(f"line {number}: {refusal}") from refusal
+            raise _wrong(file, number, str(refusal)) from refusal
         if isinstance(cycle, Gap):
             yield Entry(line=number, gap=cycle)
         else:
@@ -69,14 +75,24 @@ def read_files(path: Path) -> Iterator[Entry]:
     with ExitStack() as closing:
         files = _opened(path, closing)
         if not files:
-            raise InputError(f"{path}: no such file; records.path names where records are kept")
+            raise unreadable(path, FileNotFoundError())
         for name, file in reversed(files):
             try:
-                yield from read(file)
-            except InputError as error:
-                raise InputError(f"{name}: {error}") from error
+                yield from read(file, name)
             except OSError as error:
-                raise InputError(f"{name}: {error.strerror or error}") from error
+                raise unreadable(name, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Return the refusal of a file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        told, step = f"{path}: no such file, must be a file of records", ANOTHER
+    elif isinstance(error, IsADirectoryError):
+        told, step = f"{path}: is a directory, must be a file of records", ANOTHER
+    else:
+        told = f"{path}: cannot be read: {error.strerror or error}, must be a file that you may read"
+        step = f"ls -l {quote(str(path))}"
+    return InputError(told, next_step=step)
 
 
 def rotated(path: Path) -> list[int]:
@@ -91,7 +107,7 @@ def rotated(path: Path) -> list[int]:
 
 def numbered(path: Path, number: int) -> Path:
     """Return the name of a rotated file."""
-    return path.with_name(f"{path.name}.{number}")
+    return path.parent / f"{path.name}.{number}"  # a path such as . has no name to put another for
 
 
 def _opened(path: Path, closing: ExitStack) -> list[tuple[Path, BinaryIO]]:
@@ -106,12 +122,20 @@ def _opened(path: Path, closing: ExitStack) -> list[tuple[Path, BinaryIO]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise InputError(f"{name}: {error.strerror or error}") from error
+            raise unreadable(name, error) from error
         stat = os.fstat(file.fileno())
         if (stat.st_dev, stat.st_ino) not in known:
             known.add((stat.st_dev, stat.st_ino))
             opened.append((name, file))
     return opened
+
+
+def _wrong(file: Path | None, number: int, why: str) -> InputError:
+    if file is None:
+        step = f"mend line {number} of the input, or leave it out"
+        return InputError(f"line {number}: {why}", next_step=step)
+    step = f"sed -n {number}p {quote(str(file))} shows the line: mend it, or leave it out"
+    return InputError(f"{file}: line {number}: {why}", next_step=step)
 
 
 def _is_cut(line: bytes) -> bool:
@@ -129,8 +153,8 @@ def _migrated(data: Json) -> Json:
         if not known:
             names = " or ".join(str(each) for each in (*sorted(MIGRATIONS), VERSION))
             raise ValueError(
-                f"version = {shown(version)}, must be {names}: written by another autoscaler; "
-                "read it with that one"
+                f"version = {shown(version)}, must be {names}: another autoscaler wrote it, and "
+                "can read it"
             )
         data = MIGRATIONS[version](data)
     return data

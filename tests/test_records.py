@@ -129,7 +129,7 @@ def test_what_is_folded_on_a_cut_line_is_refused(lines):
         (b"[" * 100_000 + b"\n", "line 5: not JSON: nested too deeply"),
         (b"3\n", "line 5: the line = 3, must be an object"),
         (b'{"version": 1, "event": "cycle"}\n', "line 5: target is missing"),
-        (b'{"version": 2}\n', "line 5: version = 2, must be 1: written by another autoscaler"),
+        (b'{"version": 2}\n', "line 5: version = 2, must be 1: another autoscaler wrote it"),
         (b'{"version": "new"}\n', 'line 5: version = "new", must be 1'),
         (b'{"version": [1]}\n', "line 5: version = list of 1, must be 1"),
     ],
@@ -213,17 +213,28 @@ def test_a_file_that_is_rotated_meanwhile_is_read_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("none.jsonl", "none.jsonl: no such file; records.path names"), (".", "Is a directory")],
+    [
+        ("none.jsonl", "none.jsonl: no such file, must be a file of records"),
+        (".", "is a directory, must be a file of records"),
+    ],
 )
 def test_a_file_that_is_not_there_is_an_error_of_input(tmp_path, name, told):
     """Told by its name."""
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=told) as refusal:
         list(read_files(tmp_path / name))
+    assert refusal.value.next_step.startswith("name another file: records.path ")
+
+
+def test_the_folder_that_one_is_in_is_refused_likewise():
+    """It has no name of its own that rotated files could be named after."""
+    with pytest.raises(InputError, match=r"^\.: is a directory, must be a file of records$"):
+        list(read_files(Path()))
 
 
 def test_a_wrong_line_is_told_with_its_file(tmp_path):
     """Rotated ones have line numbers of their own."""
     path = write(tmp_path / "records.jsonl", life(1))
     (tmp_path / "records.jsonl.1").write_text("\nnonsense\n")
-    with pytest.raises(InputError, match=r"records\.jsonl\.1: line 2: not JSON"):
+    with pytest.raises(InputError, match=r"records\.jsonl\.1: line 2: not JSON") as refusal:
         list(read_files(path))
+    assert refusal.value.next_step.startswith(f"sed -n 2p {path}.1 shows the line")

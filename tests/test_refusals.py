@@ -11,12 +11,14 @@ import re
 import shutil
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from autoscaler import cli
+from autoscaler.adapters.health import HealthServer, Page
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "config" / "autoscaler.yaml"
@@ -30,7 +32,8 @@ SECOND = POLICY + POLICY.split("targets:")[1].replace("ollama", "other")
 OBSERVATION = '{"now": "2026-11-23T10:00:00Z", "current": 2, "ready": 2, "metrics": {}}\n'
 _LINE = re.compile(r"autoscaler( sandbox)?: (?P<what>\S.*?); next: (?P<step>\S.+)")
 _COMMANDS = (
-    "autoscaler ", "apt-get ", "cat ", "zcat ", "head ", "ls ", "make ", "pip ",
+    "autoscaler ", "apt-get ", "cat ", "zcat ", "head ", "ls ", "make ", "pip ", "sed ", "curl ",
+    "kubectl ",
     "mend ", "name another ", "choose another ", "run in a cluster", "send it ", "type it again",
 )  # fmt: skip
 """What a next step begins with: a command to type, or something to do."""
@@ -382,3 +385,263 @@ def test_a_package_without_the_sandbox(refused, monkeypatch, missing, words, ste
     code, line = refused("sandbox")
     teaches((code, line), 2, words)
     assert f"; next: {step}" in line
+
+
+# --- what reads records: explain, shadow-report -------------------------------------------------
+
+KEPT = ROOT / "tests" / "records" / "v1.jsonl"
+TELLERS = ["explain", "shadow-report"]
+
+
+@pytest.mark.parametrize("command", TELLERS)
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [("none.jsonl", "no such file, must be a file of records"), (".", "is a directory, must be a")],
+)
+def test_no_file_of_records(refused, command, file, rule):
+    """Which was looked for, and where records are."""
+    answer = refused(command, file)
+    teaches(answer, 2, f"{file}: {rule}")
+    assert "; next: name another file: records.path of the configuration says where" in answer[1]
+
+
+@pytest.mark.parametrize("command", TELLERS)
+@pytest.mark.parametrize("more", [[], ["other.jsonl"]])
+def test_records_that_may_not_be_read(refused, monkeypatch, command, more):
+    """The command shows whose they are; so it does where there are several."""
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    code, line = refused(command, "a secret.jsonl", *more)
+    teaches((code, line), 2, "cannot be read: Permission denied, must be a file that you may read")
+    assert line.endswith("; next: ls -l 'a secret.jsonl'")
+
+
+RECORD_LINES = {
+    "no JSON": (b"nonsense", ["not JSON: ", "must be one object"]),
+    "nested": (b"[" * 100_000, ["nested too deeply", "must be one object"]),
+    "no object": (b"5", ["must be"]),
+    "no text": (b'{"now": "\xff"}', ["not JSON: ", "must be one object"]),
+    "another version": (b'{"version": 9}', ["version = 9, must be 1"]),
+    "no record": (b'{"version": 1}', ["must be"]),
+}
+
+
+@pytest.mark.parametrize("command", TELLERS)
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("name", RECORD_LINES)
+def test_a_bad_record(refused, tmp_path, command, several, name):
+    """File and number, and the command that shows the line."""
+    content, words = RECORD_LINES[name]
+    path, other = tmp_path / "records.jsonl", tmp_path / "other.jsonl"
+    first = KEPT.read_bytes().splitlines()[0]
+    path.write_bytes(first + b"\n" + content + b"\n")
+    other.write_bytes(first + b"\n")
+    code, line = refused(command, path, *([other] if several else []))
+    teaches((code, line), 2, f"{path}: line 2: ", *words)
+    assert f"; next: sed -n 2p {path} shows the line" in line
+
+
+@pytest.mark.parametrize("name", RECORD_LINES)
+def test_a_bad_record_of_a_pipe(refused, name):
+    """There is no file to show it in."""
+    content, words = RECORD_LINES[name]
+    code, line = refused("explain", "-", given=content + b"\n")
+    teaches((code, line), 2, "standard input: line 1: ", *words)
+    assert "; next: mend line 1 of the input" in line
+
+
+@pytest.mark.parametrize("command", TELLERS)
+def test_a_file_without_records(refused, tmp_path, command):
+    """It is named where there is one, and what would be in it."""
+    (tmp_path / "empty.jsonl").touch()
+    teaches(refused(command, "empty.jsonl"), 2, "no ", "must ")
+
+
+@pytest.mark.parametrize("command", TELLERS)
+def test_a_target_without_records(refused, tmp_path, command):
+    """All that there are, and one of them to type."""
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b"".join(KEPT.read_bytes().splitlines(keepends=True)[:4]))
+    code, line = refused(command, path, "--target", "llm/nobody")
+    teaches((code, line), 2, "--target = llm/nobody, ", "must be one of llm/")
+    assert "; next: type it again with --target llm/" in line
+
+
+EXPLAIN = {
+    "no time": (["--at", "noon"], ["--at = noon", "must be a time of day such as 03:12"]),
+    "too late": (["--at", "2030-01-01"], ["--at = 2030-01-01", "must lie within the records: "]),
+    "too early": (["--at", "2001-01-01"], ["--at = 2001-01-01", "must lie within the records: "]),
+    "no span": (["--since", "soon"], ["--since = soon", "must be a span such as 15m"]),
+    "nothing since": (["--since", "2030-01-01"], ["--since = 2030-01-01", "must lie within"]),
+    "a time and a span": (
+        ["--at", "1:00", "--since", "1m"],
+        ["--at and --since cannot go together, must be one of both"],
+    ),
+    "two ways to decide": (["--verify", "--what-if", "x=1"], ["--verify and --what-if cannot go"]),
+    "a file and a daemon": (["--url", "http://x"], ["--url = http://x, must be one of both"]),
+    "a file and a pipe": (["-"], ["FILE = - (standard input), must stand alone"]),
+    "no key": (["--what-if", "max_replicas"], ["--what-if max_replicas: must be KEY=VALUE"]),
+    "misspelt key": (
+        ["--what-if", "max_replica=8"],
+        ["--what-if max_replica=8: unknown key, must be", "did you mean max_replicas"],
+    ),
+    "unknown key": (["--what-if", "x=8"], ["x=8: unknown key, must be one of min_replicas, "]),
+    "unknown key inside": (
+        ["--what-if", "scale_up.x=8"],
+        ["scale_up.x=8: unknown key, must be scale_up. and one of tolerance, "],
+    ),
+    "wrong value": (["--what-if", "max_replicas=0"], ["max_replicas = 0, must be at least 1"]),
+    "no YAML": (["--what-if", "hold_limit=["], ["must be YAML"]),
+    "gone": (
+        ["--what-if", "scale_up.policies=[]", "--what-if", "scale_up.policies.0.value=2"],
+        ["is no longer there after scale_up=..., must be a key that is left"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAIN)
+def test_a_bad_option_of_explain(refused, name):
+    """The option, its value, and one that would do."""
+    arguments, words = EXPLAIN[name]
+    teaches(refused("explain", KEPT, *arguments), 2, *words)
+
+
+def test_nothing_to_explain(refused, monkeypatch):
+    """On a terminal, and where standard input is closed."""
+    teaches(refused("explain", "-", given=b""), 2, "standard input: holds no records, must hold")
+    for closed in (None, SimpleNamespace(isatty=lambda: True)):
+        with monkeypatch.context() as patched:
+            patched.setattr("autoscaler.explain.source.sys", SimpleNamespace(stdin=closed))
+            teaches(refused("explain"), 2, "nothing to read, must be given the FILE")
+            if closed is None:
+                teaches(refused("explain", "-"), 2, "standard input is closed, must give records")
+
+
+SHADOW = {
+    "no zone": (["--from", "2026-11-23"], ["--from = 2026-11-23, must be a time with its zone"]),
+    "no time": (["--to", "noon"], ["--to = noon, must be a time with its zone"]),
+    "nothing then": (
+        ["--from", "2001-01-01T00:00:00Z", "--to", "2001-01-02T00:00:00Z"],
+        ["--from = 2001-01-01", "--to = 2001-01-02", "no cycle", "must be at least 2"],
+    ),
+    "no address": (["--prometheus", "prom"], ["--prometheus = prom, must be the URL of a"]),
+}
+
+
+@pytest.mark.parametrize("name", SHADOW)
+def test_a_bad_option_of_the_shadow_report(refused, tmp_path, name):
+    """The option, its value, and one that would do."""
+    arguments, words = SHADOW[name]
+    teaches(refused("shadow-report", one_target(tmp_path), *arguments), 2, *words)
+
+
+def test_too_little_to_compare(refused, tmp_path):
+    """One cycle has no span; no FILE and none configured is nothing at all."""
+    path = one_target(tmp_path)
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    teaches(refused("shadow-report", path), 2, ": 1 cycle in the records, must be at least 2")
+    answer = refused("shadow-report", "--config", SHIPPED)
+    teaches(answer, 2, "no FILE is given and records.path names none, must name the records")
+
+
+def test_several_targets_to_compare(refused):
+    """One must be chosen."""
+    told, line = refused("shadow-report", KEPT)
+    assert told == 2
+    assert "--target must be given, one of llm/" in line
+    assert "; next: type it again with --target llm/" in line
+
+
+def test_a_prometheus_that_cannot_be_asked(refused, tmp_path):
+    """Exit code 1: whom, why, and how to look; or what is known without it."""
+    answer = refused("shadow-report", one_target(tmp_path), "--prometheus", "http://127.0.0.1:9")
+    teaches(answer, 1, "prometheus http://127.0.0.1:9: connection refused, must be a Prometheus")
+    assert "; next: curl http://127.0.0.1:9/-/ready, or type it again without" in answer[1]
+
+
+def test_a_page_that_cannot_be_written(refused, tmp_path):
+    """Exit code 1, and another name."""
+    answer = refused("shadow-report", one_target(tmp_path), "--html", "none/page.html")
+    teaches(answer, 1, "--html = none/page.html: cannot be written: No such file", "must be a file")
+
+
+def one_target(folder):
+    """Return a file with the cycles of the target that has most, all of one day."""
+    lines = [json.loads(line) for line in KEPT.read_text().splitlines()]
+    count = Counter(line["target"] for line in lines)
+    name = count.most_common(1)[0][0]
+    path = folder / "one.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines if line["target"] == name))
+    return path
+
+
+# --- what asks the daemon: status, explain --url ------------------------------------------------
+
+ASKERS = ["status", "explain"]
+FORWARD = "; next: kubectl -n llm port-forward svc/autoscaler-metrics 8080:8080 "
+
+
+@pytest.mark.parametrize("command", ASKERS)
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "ftp://x", "http://", "http://x:99999", "http://a b", "http://a..b"]
+)
+def test_an_address_that_is_none(refused, command, url):
+    """What is one."""
+    code, line = refused(command, "--url", url)
+    teaches((code, line), 2, f"--url = '{url}', must be an address such as http://127.0.0.1:8080")
+
+
+@pytest.mark.parametrize("command", ASKERS)
+def test_a_daemon_that_cannot_be_reached(refused, command):
+    """Exit code 1, and the command that brings it near."""
+    code, line = refused(command, "--url", "http://127.0.0.1:9")
+    teaches((code, line), 1, "http://127.0.0.1:9: not reachable: Connection refused, must be where")
+    assert FORWARD in line
+
+
+@pytest.fixture
+def pages():
+    """Serve pages as a daemon's port, and return its address and what it serves."""
+    pages = {}
+    server = HealthServer("127.0.0.1", 0, {}, pages)
+    yield SimpleNamespace(url=f"http://{server.start()}", served=pages)
+    server.stop()
+
+
+@pytest.mark.parametrize("command", ASKERS)
+def test_a_port_that_is_no_daemons(refused, pages, command):
+    """The page that is missing, and how to come to the right port."""
+    code, line = refused(command, "--url", pages.url)
+    teaches((code, line), 1, f"{pages.url}: answers /", "HTTP 404, must be the port of a daemon")
+    assert FORWARD in line
+
+
+def test_an_answer_that_is_no_status(refused, pages):
+    """Likewise; of records it is a bad line, which is no fault of the port."""
+    pages.served["/status"] = lambda query: Page(body=b"hello")
+    pages.served["/records"] = lambda query: Page(body=b"hello\n")
+    teaches(refused("status", "--url", pages.url), 1, "no autoscaler's status, must be the port")
+    answer = refused("explain", "--url", pages.url)
+    teaches(answer, 2, f"{pages.url}: line 1: not JSON", "must be one object")
+    pages.served["/records"] = lambda query: Page(body=b"")
+    answer = refused("explain", "--url", pages.url)
+    teaches(answer, 2, f"{pages.url}: holds no records, must hold one line for each cycle")
+
+
+@pytest.mark.parametrize(
+    ("names", "rule", "step"),
+    [
+        (["llm/a", "llm/b"], "must be one of llm/a, llm/b", "--target llm/a"),
+        ([], "must be one that the daemon has looked at", "--watch"),
+    ],
+)
+def test_a_target_that_the_daemon_does_not_know(refused, pages, names, rule, step):
+    """All that there are, and the command with one of them."""
+    body = json.dumps({"targets": [{"target": name} for name in names]}).encode()
+    pages.served["/status"] = lambda query: Page(body=body)
+    code, line = refused("status", "--url", pages.url, "--target", "llm/nobody")
+    teaches((code, line), 2, "--target = llm/nobody", rule)
+    assert line.endswith(f"; next: autoscaler status --url {pages.url} {step}")

@@ -102,7 +102,10 @@ def test_one_target_is_chosen(run, url, board):
     assert run("--url", url, "--target", "llm/nobody") == (
         2,
         [],
-        ["autoscaler: --target = llm/nobody, must be one of llm/ollama, llm/other"],
+        [
+            "autoscaler: --target = llm/nobody, must be one of llm/ollama, llm/other; "
+            f"next: autoscaler status --url {url} --target llm/ollama"
+        ],
     )
 
 
@@ -171,8 +174,8 @@ def test_a_daemon_that_is_not_there_is_1_with_the_next_command(run):
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     code, lines, (error,) = run("--url", url)
     assert (code, lines) == (1, [])
-    assert error.startswith(f"autoscaler: {url}: not reachable: Connection refused; ")
-    assert HINT in error
+    assert error.startswith(f"autoscaler: {url}: not reachable: Connection refused, ")
+    assert f"; next: {HINT}" in error
 
 
 @pytest.mark.parametrize(
@@ -195,8 +198,10 @@ def test_a_daemon_that_is_not_there_is_1_with_the_next_command(run):
 def test_an_answer_of_something_else_is_one_clear_line(run, body):
     """Whatever it is."""
     with served(lambda query: Page(body=body)) as url:
-        told = f"autoscaler: {url}: what answers is no autoscaler's status; is it the right port?"
-        assert run("--url", url) == (1, [], [told])
+        code, lines, (error,) = run("--url", url)
+    assert (code, lines) == (1, [])
+    told = "what answers is no autoscaler's status, must be the port of a daemon"
+    assert error.startswith(f"autoscaler: {url}: {told}; next: {HINT}")
 
 
 def test_a_page_that_is_not_there_is_told(run):
@@ -206,7 +211,8 @@ def test_a_page_that_is_not_there_is_told(run):
     code, _, (error,) = run("--url", url)
     server.stop()
     assert code == 1
-    assert error == f"autoscaler: {url}: answers /status with HTTP 404; is it the daemon's port?"
+    told = "answers /status with HTTP 404, must be the port of a daemon of this version"
+    assert error.startswith(f"autoscaler: {url}: {told}; next: {HINT}")
 
 
 def test_what_does_not_speak_http_is_told(run):
@@ -226,13 +232,23 @@ def test_what_does_not_speak_http_is_told(run):
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:8080", "ftp://x", "http://", "http://x:99999", "http://x:y", "http://a b", ""],
+    ["127.0.0.1:8080", "ftp://x", "http://", "http://x:99999", "http://x:y", "http://a b", "http://a..b", ""],
 )
 def test_an_address_that_is_none_is_2(run, url):
     """With what would be one."""
     code, lines, (error,) = run("--url", url)
     assert (code, lines) == (2, [])
-    assert error.endswith("must be an address such as http://127.0.0.1:8080")
+    told = "must be an address such as http://127.0.0.1:8080"
+    assert error.endswith(f"{told}; next: type it again with --url http://127.0.0.1:8080")
+
+
+def test_an_answer_that_has_no_end_is_cut(run, monkeypatch):
+    """Whatever listens there may send for ever."""
+    monkeypatch.setattr(asking, "_MOST_BYTES", 2**20)
+    with served(lambda query: Page(body=b" " * (2**20 + 1))) as url:
+        code, _, (error,) = run("--url", url)
+    assert code == 1
+    assert "what /status answers must not be larger than 1 MiB; next: " in error
 
 
 def test_an_unknown_option_is_2(run):

@@ -74,9 +74,34 @@ def test_the_shipped_policy_can_be_varied():
     """Every key that is named can be given its own value."""
     shipped = to_policy(load(SHIPPED, {}).targets[0])
     assert vary(shipped, ["max_replicas=6"]) == shipped
+    keys = keys_told(shipped, "x=1", "must be one of ")
+    assert len(keys) > 10
+    assert {"max_replicas", "metrics", "scale_up", "schedules"} <= keys
+    assert not {"namespace", "deployment", "mode"} & keys
+    keys = keys_told(shipped, "metrics.queue_depth.x=1", "must be metrics.queue_depth. and one of ")
+    assert {"target", "max_age"} <= keys
+    assert not {"name", "query"} & keys
+
+
+def keys_told(shipped, change, rule):
+    """Return the keys that the refusal of another one names."""
     with pytest.raises(ConfigError) as refusal:
-        vary(shipped, ["x=1"])
-    keys = str(refusal.value).split("must be one of ")[1].split("; ")[0].split(", ")
-    assert len(keys) > 25
-    assert "schedules" in keys
-    assert not {"namespace", "deployment", "mode", "metrics.queue_depth.query"} & set(keys)
+        vary(shipped, [change])
+    return set(str(refusal.value).split(rule)[1].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("change", "step"),
+    [
+        ("max_replica=8", "type it again with max_replicas=VALUE"),
+        ("scale_up.x=8", "type it again with scale_up.tolerance=VALUE"),
+        ("max_replicas", "type it again as KEY=VALUE, such as max_replicas=8"),
+        ("max_replicas=many", "type it again with another value"),
+        ("max_replicas=[", "type it again with another value"),
+    ],
+)
+def test_every_refusal_says_what_to_do(change, step):
+    """What would be right, where that is known."""
+    with pytest.raises(ConfigError) as refusal:
+        vary(FULL, [change])
+    assert refusal.value.next_step == step

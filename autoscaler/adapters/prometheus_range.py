@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from autoscaler.adapters.prometheus import clean, describe, request_headers
@@ -38,7 +39,8 @@ class PrometheusHistory:
         except ValueError as error:
             raise InputError(
                 f"--prometheus = {clean(url, [])}, must be the URL of a Prometheus such as"
-                " http://prometheus:9090"
+                " http://localhost:9090",
+                next_step="type it again with --prometheus http://localhost:9090",
             ) from error
         self._timeout = timeout
         self._token_file = bearer_token_file
@@ -68,7 +70,11 @@ class PrometheusHistory:
             return [_series(each) for each in answer.json()["data"]["result"]]
         except Exception as error:
             told = clean(describe(error, self._timeout), secrets)
-            raise ObserveError(f"prometheus {self._session.url}: {told}") from error
+            raise ObserveError(
+                f"prometheus {self._session.url}: {told}, must be a Prometheus that answers",
+                next_step=f"curl {quote(f'{self._session.url}/-/ready')}, or type it again without"
+                " --prometheus: then the records' own numbers are taken",
+            ) from error
 
 
 def _series(answer: Mapping[str, Any]) -> RangeSeries:

@@ -53,11 +53,14 @@ def of_target(found: Iterable[Found], target: str | None, span: Span) -> Iterato
 def require_some(span: Span, source: Source, target: str | None) -> None:
     """Refuse a source without records, or without those of the target. Raises InputError."""
     if not span.targets:
-        rule = "a daemon writes one line per cycle where `records.path` is set"
-        raise InputError(f"{source.name}: holds no records; {rule}")
+        rule = "must hold one line for each cycle of a daemon"
+        raise InputError(f"{source.name}: holds no records, {rule}", next_step=source.another)
     if span.first is None:
-        names = ", ".join(sorted(span.targets))
-        raise InputError(f"--target = {target}, has no records here; there are those of {names}")
+        names = sorted(span.targets)
+        raise InputError(
+            f"--target = {target}, has no records here, must be one of {', '.join(names)}",
+            next_step=f"type it again with --target {names[0]}",
+        )
 
 
 def last_of_each(source: Source, target: str | None, span: Span) -> list[Chosen]:
@@ -88,8 +91,9 @@ def in_force(found: Iterable[Found], moment: Moment, span: Span) -> list[tuple[C
     if searches and not best:
         last = f"{span.last.astimezone(moment.zone):%H:%M:%S}" if span.last else ""
         raise InputError(
-            f"--at = {moment.text}, no cycle is recorded then: the records go from "
-            f"{span.shown(moment.zone)}; try --at {last}"
+            f"--at = {moment.text}, no cycle is recorded then, must lie within the records: "
+            f"{span.shown(moment.zone)}",
+            next_step=f"type it again with --at {last}",
         )
     return best
 
@@ -127,5 +131,5 @@ def _chosen(found: Found, last: Chosen | None) -> Chosen:
 
 def refused_since(text: str, span: Span, zone: tzinfo | None) -> InputError:
     """Return the refusal of a start behind the end."""
-    rule = f"no cycle is recorded since then: the records go from {span.shown(zone)}"
-    return InputError(f"--since = {text}, {rule}; try --since 15m")
+    rule = f"no cycle is recorded since then, must lie within the records: {span.shown(zone)}"
+    return InputError(f"--since = {text}, {rule}", next_step="type it again with --since 15m")

@@ -28,7 +28,6 @@ from autoscaler.explain.screen import Paper, tell, tell_gap
 from autoscaler.explain.source import Found, Source, source_of
 
 _FIRST_FEW = 5
-_HELP = "`autoscaler explain --help` shows what there is"
 
 Line = Text | str
 T = TypeVar("T")
@@ -59,7 +58,10 @@ class Options:
         }
         for pair, given in together.items():
             if given:
-                raise InputError(f"{pair} cannot go together; {_HELP}")
+                raise InputError(
+                    f"{pair} cannot go together, must be one of both",
+                    next_step="type it again without one of them",
+                )
 
 
 @dataclass(slots=True)

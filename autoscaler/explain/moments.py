@@ -53,7 +53,8 @@ def parse_at(text: str, zone: tzinfo | None, option: str = "--at") -> Moment:
         at = datetime.fromisoformat(text)
         fixed = at if at.tzinfo else _localized(at, zone)
     except (ValueError, OverflowError):
-        raise InputError(f"{option} = {text}, must be {_EXAMPLES}") from None
+        told = f"{option} = {text}, must be {_EXAMPLES}"
+        raise InputError(told, next_step=f"type it again with {option} 03:12") from None
     return Moment(text=text, zone=zone, fixed=fixed, slack=slack)
 
 
@@ -67,7 +68,8 @@ def parse_since(text: str, zone: tzinfo | None) -> Moment | timedelta:
         return parse_at(text, zone, "--since")
     except InputError:
         rule = f"must be a span such as 15m before the last record, {_EXAMPLES}"
-        raise InputError(f"--since = {text}, {rule}") from None
+        step = "type it again with --since 15m"
+        raise InputError(f"--since = {text}, {rule}", next_step=step) from None
 
 
 def shown(at: datetime, zone: tzinfo | None) -> str:

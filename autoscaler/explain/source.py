@@ -1,24 +1,22 @@
 """Where records come from: files with their rotated siblings, a pipe, or the daemon's page."""
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from autoscaler.adapters.daemon_http import get
 from autoscaler.decision.fold import Gap
 from autoscaler.decision.record import Record
 from autoscaler.errors import InputError
-from autoscaler.records import numbered, read, rotated
+from autoscaler.records import ANOTHER, numbered, read, rotated, unreadable
 
 STDIN = Path("-")
-_LINE = re.compile(r"line ([0-9]+):")
 _LARGEST_PAGE = 256 * 2**20
-_HELP = "`autoscaler explain --help` shows what there is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,10 @@ class Found:
 class Source:
     """Some streams of records, the oldest first."""
 
-    def __init__(self, name: str, parts: Sequence[Path | bytes]) -> None:
-        """Take files, and pages that are here already."""
+    def __init__(self, name: str, parts: Sequence[Path | bytes], another: str = ANOTHER) -> None:
+        """Take files, and pages that are here already; and what to do where there is nothing."""
         self.name = name
+        self.another = another
         self._parts = parts
 
     def found(self) -> Iterator[Found]:
@@ -78,45 +77,53 @@ class Source:
 
     def _read(self, part: Path | bytes) -> Iterator[Found]:
         if isinstance(part, bytes):
-            yield from self._entries("", BytesIO(part))
-            return
-        if part == STDIN:
-            yield from self._entries("", sys.stdin.buffer)
-            return
-        try:
-            with part.open("rb") as stream:
-                yield from self._entries(str(part), stream)
-        except OSError as error:
-            raise InputError(f"{part}: {error.strerror or error}; {_HELP}") from error
+            yield from self._nameless(BytesIO(part))
+        elif part == STDIN:
+            yield from self._nameless(sys.stdin.buffer)
+        else:
+            try:
+                with part.open("rb") as stream:
+                    yield from _entries(stream, part)
+            except OSError as error:
+                raise unreadable(part, error) from error
 
-    def _entries(self, file: str, stream: BinaryIO) -> Iterator[Found]:
+    def _nameless(self, stream: BinaryIO) -> Iterator[Found]:
         try:
-            for entry in read(stream):
-                yield Found(file=file, line=entry.line, record=entry.record, gap=entry.gap)
+            yield from _entries(stream, None)
         except OSError as error:
-            raise InputError(f"{file or self.name}: {error.strerror or error}") from error
+            rule = f"cannot be read: {error.strerror or error}, must be readable"
+            raise InputError(f"{self.name}: {rule}", next_step=ANOTHER) from error
         except InputError as error:
-            line = _LINE.match(str(error))
-            show = f"; `sed -n {line[1]}p {file}` shows it" if line and file else ""
-            raise InputError(f"{file or self.name}: {error}{show}") from error
+            raise InputError(f"{self.name}: {error}", next_step=error.next_step) from error
+
+
+def _entries(stream: BinaryIO, file: Path | None) -> Iterator[Found]:
+    name = "" if file is None else str(file)
+    for entry in read(stream, file):
+        yield Found(file=name, line=entry.line, record=entry.record, gap=entry.gap)
 
 
 def source_of(files: Sequence[Path], url: str | None) -> Source:
     """Return what to read. Raises InputError where nothing is given, or too much."""
     if url is not None:
         if files:
-            raise InputError(f"FILE = {files[0]} and --url = {url}, must be one of both; {_HELP}")
-        return Source(url, [get(url, "/records", _LARGEST_PAGE)])
+            told = f"FILE = {files[0]} and --url = {url}, must be one of both"
+            raise InputError(told, next_step=f"autoscaler explain --url {quote(url)}")
+        page = get(url, "/records", most_bytes=_LARGEST_PAGE)
+        return Source(url, [page], another=f"autoscaler status --url {quote(url)}")
     if not files and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError(
-            "nothing to read: give the FILE that `records.path` names, - for standard input, "
-            "or ask the daemon: `autoscaler explain --url http://localhost:8080`"
+            "nothing to read, must be given the FILE that records.path names, "
+            "- for standard input, or the --url of a daemon",
+            next_step="autoscaler explain --url http://127.0.0.1:8080",
         )
     if not files or STDIN in files:
         if sys.stdin is None:
-            raise InputError(f"standard input is closed, must give records; {_HELP}")
+            told = "standard input is closed, must give records"
+            raise InputError(told, next_step="autoscaler explain FILE")
         if len(files) > 1:
-            raise InputError(f"- (standard input) must stand alone, not beside files; {_HELP}")
+            told = "FILE = - (standard input), must stand alone, not beside files"
+            raise InputError(told, next_step="type it again without -")
         return Source("standard input", [STDIN])
     return Source(str(files[0]) if len(files) == 1 else f"{len(files)} files", list(_all(files)))
 

@@ -93,7 +93,7 @@ class Supposing:
             try:
                 known = record.policy, vary(record.policy, self._changes)
             except ConfigError as error:
-                raise InputError(f"--what-if {error}") from None
+                raise InputError(f"--what-if {error}", next_step=error.next_step) from None
             memory.policies = known
         return known[1]
 

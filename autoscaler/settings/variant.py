@@ -28,21 +28,34 @@ Tree = dict[str, Any]
 
 def vary(policy: Policy, changes: Sequence[str]) -> Policy:
     """Return the policy with each `key=value` in it. Raises ConfigError, one line."""
+    try:
+        return _varied(policy, changes)
+    except ConfigError as error:
+        error.next_step = error.next_step or "type it again with another value"
+        raise
+
+
+def _varied(policy: Policy, changes: Sequence[str]) -> Policy:
     settings = _settings_of(policy)
     known = list(_keys(settings))
     given: list[str] = []
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals or not key:
-            raise ConfigError(f"{change}: must be KEY=VALUE, such as max_replicas=8")
+            raise ConfigError(
+                f"{change}: must be KEY=VALUE, such as max_replicas=8",
+                next_step="type it again as KEY=VALUE, such as max_replicas=8",
+            )
         path = _path(settings, key)
         if path not in known:
-            hint = nearest(path, known)
-            raise ConfigError(f"{change}: unknown key, must be one of {', '.join(known)}{hint}")
+            raise _unknown(change, path, known)
         try:
             _put(settings, path.split("."), parse_yaml(text, change))
         except (LookupError, TypeError, ValueError):
-            raise ConfigError(f"{change}: is no longer there after {given[-1]}=...") from None
+            raise ConfigError(
+                f"{change}: is no longer there after {given[-1]}=..., must be a key that is left",
+                next_step=f"type it again without {change}",
+            ) from None
         given.append(path.split(".")[0])
     try:
         varied = to_policy(TargetSettings.model_validate(settings))
@@ -50,6 +63,27 @@ def vary(policy: Policy, changes: Sequence[str]) -> Policy:
         raise ConfigError(f"{', '.join(changes)}: {tell(faults_of(error))}") from None
     # What nobody asked to change stays as it was recorded, whatever today's rules would make of it.
     return replace(policy, **{name: getattr(varied, name) for name in given})
+
+
+def _unknown(change: str, path: str, known: Sequence[str]) -> ConfigError:
+    """Name the key that was probably meant, or all that may follow the part that is right."""
+    if hint := nearest(path, known):
+        meant = hint.rpartition(" ")[2]
+        return ConfigError(
+            f"{change}: unknown key, must be one of a target's{hint}",
+            next_step=f"type it again with {meant}=VALUE",
+        )
+    place = path
+    while place and not any(key.startswith(f"{place}.") for key in known):
+        place = place.rpartition(".")[0]
+    begin = f"{place}." if place else ""
+    inside = [key.removeprefix(begin) for key in known if key.startswith(begin)]
+    names = list(dict.fromkeys(key.partition(".")[0] for key in inside))
+    rule = f"must be {begin} and one of" if begin else "must be one of"
+    return ConfigError(
+        f"{change}: unknown key, {rule} {', '.join(names)}",
+        next_step=f"type it again with {begin}{names[0]}=VALUE",
+    )
 
 
 def _settings_of(policy: Policy) -> Tree:

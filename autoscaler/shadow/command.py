@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoscaler.adapters.prometheus_range import PrometheusHistory
 from autoscaler.errors import AutoscalerError, InputError
-from autoscaler.records import Entry, read, read_files
+from autoscaler.records import Entry, read, read_files, unreadable
 from autoscaler.settings import PrometheusSettings
 from autoscaler.shadow.compare import compare
 from autoscaler.shadow.page import to_html
@@ -20,6 +20,7 @@ from autoscaler.shadow.theirs import ByRecords, ask_prometheus
 
 _PATIENCE = timedelta(seconds=30)
 """For each question about a span of time; a cycle's own patience is for one instant."""
+_EXAMPLE = "2026-11-23T10:00:00Z"
 _SHORTEST_STEP = timedelta(milliseconds=100)
 
 
@@ -85,7 +86,11 @@ def write_page(report: Report, path: Path) -> None:
     try:
         path.write_text(to_html(report), encoding="utf-8")
     except OSError as error:
-        raise AutoscalerError(f"{path}: {error.strerror or error}") from error
+        why = error.strerror or error
+        raise AutoscalerError(
+            f"--html = {path}: cannot be written: {why}, must be a file in a folder that takes it",
+            next_step="name another file with --html",
+        ) from error
 
 
 def _time(option: str, text: str | None) -> datetime | None:
@@ -97,7 +102,8 @@ def _time(option: str, text: str | None) -> datetime | None:
         at = None
     if at is None or at.tzinfo is None:
         raise InputError(
-            f"{option} = {text}, must be a time with its zone such as 2026-11-23T10:00:00Z"
+            f"{option} = {text}, must be a time with its zone such as {_EXAMPLE}",
+            next_step=f"type it again with {option} {_EXAMPLE}",
         )
     return at
 
@@ -120,8 +126,6 @@ def _first(path: Path) -> datetime | None:
 def _read(path: Path) -> Iterator[Entry]:
     try:
         with path.open("rb") as file:
-            yield from read(file)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+            yield from read(file, path)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+        raise unreadable(path, error) from error

@@ -11,7 +11,7 @@ from autoscaler.decision.model import Metric, Pod, Policy
 from autoscaler.decision.record import Record
 from autoscaler.decision.words import MetricType, Mode
 from autoscaler.errors import InputError
-from autoscaler.records import Entry
+from autoscaler.records import ANOTHER, Entry
 
 Entries = Callable[[], Iterator[Entry]]
 """Reads all records from the beginning, each time that it is called."""
@@ -128,12 +128,14 @@ def survey(entries: Entries, target: str | None, window: Window) -> Survey:
         record = entry.record
         if record is not None and window.has(record.observation.now):
             found.setdefault(record.target, _Seen()).take(record)
+    if not found:
+        raise _nothing(window)
     name = _chosen(sorted(found), target)
     seen = found[name]
     if seen.first is None or seen.last is None or seen.cycles < 2:
         raise InputError(
-            f"{name}: {seen.cycles} cycle in the records, must be at least 2 to compare; "
-            "let the daemon run in shadow mode for a while"
+            f"{name}: {seen.cycles} cycle in the records, must be at least 2 to compare",
+            next_step="type it again after a while in shadow mode, or with a longer --from to --to",
         )
     return Survey(
         target=name,
@@ -153,14 +155,24 @@ def _median(spans: list[timedelta]) -> timedelta:
     return timedelta(seconds=median(span.total_seconds() for span in spans))
 
 
+def _nothing(window: Window) -> InputError:
+    if window.begin is None and window.end is None:
+        return InputError("no cycle in the records, must be at least 2", next_step=ANOTHER)
+    edges = {"--from": window.begin, "--to": window.end}
+    given = " and ".join(f"{key} = {at.isoformat()}" for key, at in edges.items() if at is not None)
+    return InputError(
+        f"{given}: no cycle in the records lies there, must be at least 2",
+        next_step="type it again without --from and --to",
+    )
+
+
 def _chosen(names: list[str], target: str | None) -> str:
-    if not names:
-        raise InputError(
-            "no cycle in the records lies between --from and --to; "
-            "`autoscaler run` writes them where records.path names a file"
-        )
-    if target is None and len(names) > 1:
-        raise InputError(f"--target must be given, one of {', '.join(names)}")
-    if target is not None and target not in names:
-        raise InputError(f"--target = {target}, must be one of {', '.join(names)}")
-    return target or names[0]
+    if target in names:
+        return target
+    if target is None and len(names) == 1:
+        return names[0]
+    given = "--target must be given," if target is None else f"--target = {target}, must be"
+    raise InputError(
+        f"{given} one of {', '.join(names)}",
+        next_step=f"type it again with --target {names[0]}",
+    )

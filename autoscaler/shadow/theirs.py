@@ -12,6 +12,7 @@ from autoscaler.errors import InputError
 MOST_POINTS = 10_000
 """Prometheus refuses more than 11,000 points in one answer."""
 _DISAGREE_SHARE = 0.1
+_OWN = "then the records' own numbers are taken"
 
 Points = Sequence[tuple[datetime, float]]
 
@@ -74,8 +75,8 @@ def ask_prometheus(
     if not found:
         raise InputError(
             f"--prometheus: no answer to {query} between {begin.isoformat()} and "
-            f"{end.isoformat()}, must be scraped from kube-state-metrics; "
-            "without --prometheus the records' own numbers are taken"
+            f"{end.isoformat()}, must be scraped from kube-state-metrics",
+            next_step=f"type it again without --prometheus: {_OWN}",
         )
     _require_one(query, found)
     points = {at: value for each in found.values() for at, value in each}
@@ -107,6 +108,7 @@ def _require_one(
             labels = sorted(set(one) ^ set(other))
             told = ", ".join(f'{key}="{value}"' for key, value in labels)
             raise InputError(
-                f"--prometheus: {len(found)} series answer to {query} and differ, must be of one "
-                f"Deployment; they differ in {told}"
+                f"--prometheus: {len(found)} series answer to {query} and differ in {told}, must "
+                "be of one Deployment",
+                next_step=f"type it again without --prometheus: {_OWN}",
             )

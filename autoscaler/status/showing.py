@@ -3,8 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from rich.console import Console, Group
@@ -12,9 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from autoscaler.adapters.daemon_http import NoAnswerError
 from autoscaler.adapters.lines import printable
-from autoscaler.errors import InputError
-from autoscaler.status.asking import NoAnswerError, ask, read_url
+from autoscaler.errors import InputError, told
+from autoscaler.status.asking import ask
 from autoscaler.status.rows import Row, head_of, rows_of
 
 _PAUSE_SECONDS = 2.0
@@ -37,7 +39,6 @@ class StatusOptions:
 
 def show_status(options: StatusOptions, say: Say) -> int:
     """Show it, and return the exit code. Raises NoAnswerError, InputError."""
-    read_url(options.url)
     first = _asked(options)  # where even this fails, there is nothing to watch
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     if options.watch and on_terminal and not options.as_json:
@@ -65,10 +66,19 @@ def _asked(options: StatusOptions) -> Json:
         return status
     chosen = [each for each in status["targets"] if each["target"] == options.target]
     if not chosen:
-        names = ", ".join(each["target"] for each in ask(options.url)["targets"])
-        rule = f"must be one of {names}" if names else "the daemon has not looked at any target yet"
-        raise InputError(f"--target = {printable(options.target)}, {printable(rule)}")
+        raise _no_such(options, [each["target"] for each in ask(options.url)["targets"]])
     return status | {"targets": chosen}
+
+
+def _no_such(options: StatusOptions, names: Sequence[str]) -> InputError:
+    again = f"autoscaler status --url {quote(options.url)}"
+    if not names:
+        rule = "must be one that the daemon has looked at: it has not looked at any yet"
+        return InputError(f"--target = {options.target}, {rule}", next_step=f"{again} --watch")
+    return InputError(
+        f"--target = {options.target}, must be one of {', '.join(names)}",
+        next_step=f"{again} --target {quote(names[0])}",
+    )
 
 
 # --- how it looks -------------------------------------------------------------------------------
@@ -83,9 +93,9 @@ def line(row: Row) -> str:
     """Return what there is to say of a target on one line."""
     replicas = f"replicas {row.replicas}" if row.replicas else ""
     following = f"next: {row.next}" if row.next else ""
-    told = (replicas, ", ".join(row.metrics), row.decision, following)
+    parts = (replicas, ", ".join(row.metrics), row.decision, following)
     age = f" ({row.age} ago{', late' if row.is_late else ''})" if row.age else ""
-    return f"{row.target}: {'; '.join(filter(None, told))}{age}"
+    return f"{row.target}: {'; '.join(filter(None, parts))}{age}"
 
 
 def picture(status: Json, trouble: str = "") -> Group:
@@ -120,14 +130,14 @@ def _watch_live(options: StatusOptions, status: Json) -> None:
 
 def _watch_lines(options: StatusOptions, status: Json, say: Say) -> None:
     """Write a line for whatever is new; in JSON, one line for each answer."""
-    told: Mapping[str, str] = {}
+    before: Mapping[str, str] = {}
     trouble = ""
     while True:
         found = _news(status, trouble, as_json=options.as_json)
         for key, text in found.items():
-            if told.get(key) != text and text and not say(text):
+            if before.get(key) != text and text and not say(text):
                 return
-        told = found
+        before = found
         time.sleep(_PAUSE_SECONDS)
         status, trouble = _again(options, status)
 
@@ -137,7 +147,7 @@ def _again(options: StatusOptions, before: Json) -> tuple[Json, str]:
     try:
         return _asked(options), ""
     except (NoAnswerError, InputError) as error:
-        return before, str(error)
+        return before, told(error)
 
 
 def _news(status: Json, trouble: str, *, as_json: bool) -> dict[str, str]:

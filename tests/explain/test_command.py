@@ -91,7 +91,8 @@ def test_a_time_outside_is_refused_with_the_range(run, file, asked):
     """And with a time that would do."""
     code, out, (line,) = run(file, "--at", asked)
     assert (code, out) == (2, [])
-    assert "the records go from 2026-11-23 10:00:00 to 10:15:00 UTC; try --at 10:15:00" in line
+    told = "must lie within the records: 2026-11-23 10:00:00 to 10:15:00 UTC"
+    assert line.endswith(f"{told}; next: type it again with --at 10:15:00")
 
 
 def test_the_minute_in_which_the_records_begin_counts(run, tmp_path):
@@ -135,7 +136,7 @@ def test_each_target_has_its_own(run, tmp_path):
     assert sum(" at 2026" in line for line in out) == 1
     code, _, (line,) = run(file, "--target", "lab/nobody")
     assert code == 2
-    assert "there are those of lab/other, llm/ollama" in line
+    assert "must be one of lab/other, llm/ollama; next: type it again with --target lab/" in line
 
 
 def test_a_gap_is_told_with_the_last_decision_before_it(run, tmp_path):
@@ -182,7 +183,8 @@ def test_nothing_since_then_is_refused_with_the_range(run, file):
     """It is no empty answer."""
     code, out, (line,) = run(file, "--since", "2026-11-24")
     assert (code, out) == (2, [])
-    assert "the records go from 2026-11-23 10:00:00" in line
+    assert "must lie within the records: 2026-11-23 10:00:00" in line
+    assert line.endswith("; next: type it again with --since 15m")
 
 
 def test_only_changes(run, tmp_path):
@@ -250,15 +252,15 @@ def daemon(file):
 
 
 def test_a_running_daemon_is_asked(run, daemon):
-    """With or without the last slash."""
-    for url in (daemon, f"{daemon}/"):
+    """With or without the last slash, or the page."""
+    for url in (daemon, f"{daemon}/", f"{daemon}/records"):
         code, out, _ = run("--url", url)
         assert code == 0
         assert out[0].endswith("(line 61)")
 
 
 @pytest.mark.parametrize(
-    ("path", "told"), [("/nowhere", "has no page /records"), ("/broken", "HTTP 500")]
+    ("path", "told"), [("/nowhere", "/nowhere/records with HTTP 404"), ("/broken", "HTTP 500")]
 )
 def test_a_daemon_that_does_not_answer_well(run, daemon, path, told):
     """Exit code 1: nothing is wrong with what was typed."""
@@ -271,7 +273,7 @@ def test_a_daemon_that_is_not_there(run):
     """The next command is named."""
     code, _, (line,) = run("--url", "http://127.0.0.1:9")
     assert code == 1
-    assert "kubectl port-forward" in line
+    assert "; next: kubectl -n llm port-forward svc/autoscaler-metrics 8080:8080 " in line
 
 
 # --- what is wrong --------------------------------------------------------------------------------
@@ -280,9 +282,10 @@ def test_a_daemon_that_is_not_there(run):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("/nowhere/records.jsonl",), "/nowhere/records.jsonl: No such file or directory; "),
-        (("/tmp",), "/tmp: Is a directory"),
-        (("--url", "localhost"), "must be an address such as http://localhost:8080"),
+        (("/nowhere/records.jsonl",), "/nowhere/records.jsonl: no such file, must be a file of"),
+        (("/tmp",), "/tmp: is a directory, must be a file of records; next: name another"),
+        (("--url", "localhost"), "must be an address such as http://127.0.0.1:8080"),
+        (("--url", "http://a..b"), "must be an address"),
         (("--url", "http://x:99999"), "must be an address"),
         (("--url", "http://x", "f"), "must be one of both"),
         (("-", "f"), "must stand alone"),
@@ -310,7 +313,7 @@ def test_nothing_to_read_is_told_with_what_to_type(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", terminal)
     code, _, (line,) = run()
     assert code == 2
-    assert "autoscaler explain --url http://localhost:8080" in line
+    assert line.endswith("; next: autoscaler explain --url http://127.0.0.1:8080")
 
 
 def test_an_empty_source_says_so(run, tmp_path):
@@ -320,7 +323,7 @@ def test_an_empty_source_says_so(run, tmp_path):
     for options in ((), ("--verify",), ("--since", "1m"), ("--at", "1:00"), ("--what-if", "x=1")):
         code, out, (line,) = run(empty, *options)
         assert (code, out) == (2, [])
-        assert "holds no records; a daemon writes one line per cycle" in line
+        assert "holds no records, must hold one line for each cycle of a daemon; next: " in line
 
 
 def test_a_line_that_is_no_record_is_named(run, file):
@@ -330,7 +333,7 @@ def test_a_line_that_is_no_record_is_named(run, file):
     code, _, (line,) = run(file)
     assert code == 2
     assert f"{file}: line 3: " in line
-    assert f"`sed -n 3p {file}` shows it" in line
+    assert f"; next: sed -n 3p {file} shows the line" in line
 
 
 def test_a_last_line_that_is_being_written_is_passed_over(run, file):

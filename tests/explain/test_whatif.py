@@ -108,8 +108,8 @@ def test_json_holds_both(run):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("max_replica=8", "unknown key, must be one of min_replicas, max_replicas, metrics.queue"),
-        ("max_replica=8", "did you mean max_replicas"),
+        ("max_replica=8", "did you mean max_replicas; next: type it again with max_replicas=VALUE"),
+        ("x=8", "unknown key, must be one of min_replicas, max_replicas, metrics, "),
         ("mode=shadow", "unknown key"),
         ("metrics.queue_depth.query=up", "unknown key"),
         ("max_replicas", "must be KEY=VALUE, such as max_replicas=8"),

@@ -55,8 +55,8 @@ def test_without_any_records_it_says_what_is_missing(run):
     """Exit code 2, one line."""
     code, out, err = run("--config", "config/autoscaler.yaml")
     assert (code, out) == (2, "")
-    told = "autoscaler: no FILE is given and records.path is empty, must name the records"
-    assert err == [told]
+    told = "autoscaler: no FILE is given and records.path names none, must name the records"
+    assert err == [f"{told}; next: autoscaler shadow-report FILE"]
 
 
 def test_several_files_are_put_in_order(run, tmp_path):
@@ -89,7 +89,10 @@ def test_from_and_to_cut_the_time_out(run, tmp_path):
         ),
         (("--target", "llm/x"), "--target = llm/x, must be one of llm/ollama"),
         (("--prometheus", "prom"), "--prometheus = prom, must be the URL of a Prometheus such as"),
-        (("--from", "2027-01-01T00:00:00Z"), "no cycle in the records lies between"),
+        (
+            ("--from", "2027-01-01T00:00:00Z"),
+            "--from = 2027-01-01T00:00:00+00:00: no cycle in the records lies there, must be at",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_on_one_line(run, tmp_path, arguments, told):
@@ -98,6 +101,7 @@ def test_what_cannot_be_used_is_refused_on_one_line(run, tmp_path, arguments, to
     code, out, err = run(file, *arguments)
     assert (code, out, len(err)) == (2, "", 1)
     assert err[0].startswith(f"autoscaler: {told}")
+    assert "; next: type it again with" in err[0]
 
 
 def test_a_file_that_is_none_of_records_is_refused(run, tmp_path):
@@ -158,7 +162,7 @@ def test_series_of_one_deployment_that_is_scraped_anew_are_one():
 def test_series_of_two_clusters_are_refused():
     """They would be mixed without a word."""
     history = History(({"cluster": "a"}, [2.0] * 5), ({"cluster": "b"}, [3.0] * 5))
-    with pytest.raises(InputError, match='they differ in cluster="a", cluster="b"'):
+    with pytest.raises(InputError, match='differ in cluster="a", cluster="b", must be'):
         ask_prometheus(history, "llm/ollama", BEGIN, BEGIN + 4 * STEP, STEP)
 
 
@@ -200,4 +204,6 @@ def test_a_prometheus_that_does_not_answer_is_told(run, tmp_path):
     file = written(tmp_path / "records.jsonl", RECORDS)
     code, out, err = run(file, "--prometheus", "http://127.0.0.1:9")
     assert (code, out) == (1, "")
-    assert err == ["autoscaler: prometheus http://127.0.0.1:9: connection refused"]
+    told = "prometheus http://127.0.0.1:9: connection refused, must be a Prometheus that answers"
+    assert len(err) == 1
+    assert err[0].startswith(f"autoscaler: {told}; next: curl http://127.0.0.1:9/-/ready, or ")
