@@ -103,6 +103,7 @@ async def test_the_report_names_what_an_hpa_does_not_see_does_late_and_takes_awa
         tmp_path, speed=SPEED, replicas=2, policy=POLICY, rival=True, busy_cores=BUSY_CORES
     ) as stack:
         story, lane = Story(stack), stack.lane
+        await story.until_seen(lambda cycle: not cycle.missing, "every metric")
         async with story.part("unseen", 5):
             await story.until_seen(lambda cycle: cycle.to >= 5, "a queue")
             await story.seconds(40)
