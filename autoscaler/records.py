@@ -90,7 +90,9 @@ def unreadable(path: Path, error: OSError) -> InputError:
     elif isinstance(error, IsADirectoryError):
         told, step = f"{path}: is a directory, must be a file of records", ANOTHER
     else:
-        told = f"{path}: cannot be read: {error.strerror or error}, must be a file that you may read"
+        told = (
+            f"{path}: cannot be read: {error.strerror or error}, must be a file that you may read"
+        )
         step = f"ls -l {quote(str(path))}"
     return InputError(told, next_step=step)
 

@@ -12,6 +12,7 @@ import shutil
 import socket
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -406,7 +407,7 @@ def test_no_file_of_records(refused, command, file, rule):
 
 
 @pytest.mark.parametrize("command", TELLERS)
-@pytest.mark.parametrize("more", [[], ["other.jsonl"]])
+@pytest.mark.parametrize("more", [[], ["a secret.jsonl"]])
 def test_records_that_may_not_be_read(refused, monkeypatch, command, more):
     """The command shows whose they are; so it does where there are several."""
 
@@ -414,7 +415,7 @@ def test_records_that_may_not_be_read(refused, monkeypatch, command, more):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    code, line = refused(command, "a secret.jsonl", *more)
+    code, line = refused(command, *more, "a secret.jsonl")
     teaches((code, line), 2, "cannot be read: Permission denied, must be a file that you may read")
     assert line.endswith("; next: ls -l 'a secret.jsonl'")
 
@@ -439,7 +440,7 @@ def test_a_bad_record(refused, tmp_path, command, several, name):
     first = KEPT.read_bytes().splitlines()[0]
     path.write_bytes(first + b"\n" + content + b"\n")
     other.write_bytes(first + b"\n")
-    code, line = refused(command, path, *([other] if several else []))
+    code, line = refused(command, *([other] if several else []), path)
     teaches((code, line), 2, f"{path}: line 2: ", *words)
     assert f"; next: sed -n 2p {path} shows the line" in line
 
@@ -603,32 +604,46 @@ def test_a_daemon_that_cannot_be_reached(refused, command):
 
 
 @pytest.fixture
-def pages():
-    """Serve pages as a daemon's port, and return its address and what it serves."""
-    pages = {}
-    server = HealthServer("127.0.0.1", 0, {}, pages)
-    yield SimpleNamespace(url=f"http://{server.start()}", served=pages)
-    server.stop()
+def daemon():
+    """Return a function that serves pages as a daemon's port, and returns its address."""
+    with ExitStack() as closing:
+
+        def serve(**pages):
+            asked = {
+                f"/{name}": lambda query, body=body: Page(body=body) for name, body in pages.items()
+            }
+            server = HealthServer("127.0.0.1", 0, {}, asked)
+            closing.callback(server.stop)
+            return f"http://{server.start()}"
+
+        yield serve
 
 
 @pytest.mark.parametrize("command", ASKERS)
-def test_a_port_that_is_no_daemons(refused, pages, command):
+def test_a_port_that_is_no_daemons(refused, daemon, command):
     """The page that is missing, and how to come to the right port."""
-    code, line = refused(command, "--url", pages.url)
-    teaches((code, line), 1, f"{pages.url}: answers /", "HTTP 404, must be the port of a daemon")
+    url = daemon()
+    code, line = refused(command, "--url", url)
+    teaches((code, line), 1, f"{url}: answers /", "HTTP 404, must be the port of a daemon")
     assert FORWARD in line
 
 
-def test_an_answer_that_is_no_status(refused, pages):
-    """Likewise; of records it is a bad line, which is no fault of the port."""
-    pages.served["/status"] = lambda query: Page(body=b"hello")
-    pages.served["/records"] = lambda query: Page(body=b"hello\n")
-    teaches(refused("status", "--url", pages.url), 1, "no autoscaler's status, must be the port")
-    answer = refused("explain", "--url", pages.url)
-    teaches(answer, 2, f"{pages.url}: line 1: not JSON", "must be one object")
-    pages.served["/records"] = lambda query: Page(body=b"")
-    answer = refused("explain", "--url", pages.url)
-    teaches(answer, 2, f"{pages.url}: holds no records, must hold one line for each cycle")
+def test_an_answer_that_is_no_status(refused, daemon):
+    """The port is another one's."""
+    code, line = refused("status", "--url", daemon(status=b"hello"))
+    teaches((code, line), 1, "what answers is no autoscaler's status, must be the port of a daemon")
+    assert FORWARD in line
+
+
+def test_a_page_of_records_that_cannot_be_told(refused, daemon):
+    """A line that is none, and no line at all."""
+    url = daemon(records=b"hello\n")
+    answer = refused("explain", "--url", url)
+    teaches(answer, 2, f"{url}: line 1: not JSON", "must be one object")
+    url = daemon(records=b"")
+    code, line = refused("explain", "--url", url)
+    teaches((code, line), 2, f"{url}: holds no records, must hold one line for each cycle")
+    assert line.endswith(f"; next: autoscaler status --url {url}")
 
 
 @pytest.mark.parametrize(
@@ -638,10 +653,9 @@ def test_an_answer_that_is_no_status(refused, pages):
         ([], "must be one that the daemon has looked at", "--watch"),
     ],
 )
-def test_a_target_that_the_daemon_does_not_know(refused, pages, names, rule, step):
+def test_a_target_that_the_daemon_does_not_know(refused, daemon, names, rule, step):
     """All that there are, and the command with one of them."""
-    body = json.dumps({"targets": [{"target": name} for name in names]}).encode()
-    pages.served["/status"] = lambda query: Page(body=body)
-    code, line = refused("status", "--url", pages.url, "--target", "llm/nobody")
+    url = daemon(status=json.dumps({"targets": [{"target": name} for name in names]}).encode())
+    code, line = refused("status", "--url", url, "--target", "llm/nobody")
     teaches((code, line), 2, "--target = llm/nobody", rule)
-    assert line.endswith(f"; next: autoscaler status --url {pages.url} {step}")
+    assert line.endswith(f"; next: autoscaler status --url {url} {step}")

@@ -99,14 +99,9 @@ def test_one_target_is_chosen(run, url, board):
     assert len(lines) == 3
     _, lines, _ = run("--url", url, "--target", "llm/other")
     assert [line.partition(":")[0] for line in lines] == ["autoscaler 1.2.3", "llm/other"]
-    assert run("--url", url, "--target", "llm/nobody") == (
-        2,
-        [],
-        [
-            "autoscaler: --target = llm/nobody, must be one of llm/ollama, llm/other; "
-            f"next: autoscaler status --url {url} --target llm/ollama"
-        ],
-    )
+    told = "autoscaler: --target = llm/nobody, must be one of llm/ollama, llm/other"
+    step = f"autoscaler status --url {url} --target llm/ollama"
+    assert run("--url", url, "--target", "llm/nobody") == (2, [], [f"{told}; next: {step}"])
 
 
 def test_what_is_not_known_is_left_out(run, board, url, clock):
@@ -232,7 +227,16 @@ def test_what_does_not_speak_http_is_told(run):
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:8080", "ftp://x", "http://", "http://x:99999", "http://x:y", "http://a b", "http://a..b", ""],
+    [
+        "127.0.0.1:8080",
+        "ftp://x",
+        "http://",
+        "http://x:99999",
+        "http://x:y",
+        "http://a b",
+        "http://a..b",
+        "",
+    ],
 )
 def test_an_address_that_is_none_is_2(run, url):
     """With what would be one."""

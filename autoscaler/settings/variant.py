@@ -66,23 +66,18 @@ def _varied(policy: Policy, changes: Sequence[str]) -> Policy:
 
 
 def _unknown(change: str, path: str, known: Sequence[str]) -> ConfigError:
-    """Name the key that was probably meant, or all that may follow the part that is right."""
-    if hint := nearest(path, known):
-        meant = hint.rpartition(" ")[2]
-        return ConfigError(
-            f"{change}: unknown key, must be one of a target's{hint}",
-            next_step=f"type it again with {meant}=VALUE",
-        )
-    place = path
+    """Name all that may follow the part of the path that is right."""
+    place, _, leaf = path.rpartition(".")
     while place and not any(key.startswith(f"{place}.") for key in known):
-        place = place.rpartition(".")[0]
+        place, _, leaf = place.rpartition(".")
     begin = f"{place}." if place else ""
     inside = [key.removeprefix(begin) for key in known if key.startswith(begin)]
     names = list(dict.fromkeys(key.partition(".")[0] for key in inside))
+    hint = nearest(leaf, names)
     rule = f"must be {begin} and one of" if begin else "must be one of"
     return ConfigError(
-        f"{change}: unknown key, {rule} {', '.join(names)}",
-        next_step=f"type it again with {begin}{names[0]}=VALUE",
+        f"{change}: unknown key, {rule} {', '.join(names)}{hint}",
+        next_step=f"type it again with {begin}{hint.rpartition(' ')[2] or names[0]}=VALUE",
     )
 
 

@@ -82,7 +82,9 @@ def test_what_is_no_answer_is_told_with_the_server(answer, told):
     """One line, and the cause."""
     with Server(answer) as server, pytest.raises(ObserveError) as error:
         history(server.url, 0.3).ask("up", BEGIN, BEGIN + MINUTE, MINUTE)
-    assert str(error.value) == f"prometheus {server.url}: {told}"
+    rule = "must be a Prometheus that answers"
+    assert str(error.value) == f"prometheus {server.url}: {told}, {rule}"
+    assert error.value.next_step.startswith(f"curl {server.url}/-/ready, or ")
 
 
 def test_a_token_goes_along_and_is_never_told(tmp_path):
@@ -92,7 +94,11 @@ def test_a_token_goes_along_and_is_never_told(tmp_path):
     body = b'{"status":"error","errorType":"bad_data","error":"who is very-secret?"}'
     with Server(saying(http("400 Bad Request", body))) as server, pytest.raises(ObserveError) as e:
         history(server.url, bearer_token_file=token).ask("up", BEGIN, BEGIN + MINUTE, MINUTE)
-    assert str(e.value) == f"prometheus {server.url}: bad query: who is ***?"
+    assert (
+        str(e.value)
+        == f"prometheus {server.url}: bad query: who is ***?, must be a Prometheus that answers"
+    )
+    assert "very-secret" not in e.value.next_step
 
 
 def test_what_is_no_url_is_refused():
