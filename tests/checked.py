@@ -183,7 +183,9 @@ class Checked:
             port=free_port(),
             records=self.directory / "records.jsonl",
         )
-        return daemon_process.plan(SHIPPED, load(SHIPPED, {}), daemon_process.Changes(), places, self.directory)
+        return daemon_process.plan(
+            SHIPPED, load(SHIPPED, {}), daemon_process.Changes(), places, self.directory
+        )
 
     async def _until_answered(self) -> None:
         """Wait until each query has an answer, and some samples are behind it."""
