@@ -76,7 +76,8 @@ def test_without_the_api_server_streams_go_on(machine, scene, figures):
         alive = machine.inside(1, "curl", "-s", "-m", "5", f"http://{daemon}:8080/healthz").strip()
     finally:
         machine.start_programs()
-    crowd = Crowd(machine, gateway, people=2, requests=4)
+    # They stay for half a minute: so long it may take until Services lead to the API server again.
+    crowd = Crowd(machine, gateway, people=2, requests=15)
     figures["away for"] = seconds(time.time() - began)
     figures["the daemon's health meanwhile"] = alive
     figures["asks for more after"] = seconds(scene.asks_for_more(WANTED))
