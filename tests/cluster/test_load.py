@@ -14,7 +14,7 @@ from tests.cluster.watch import Watch, addresses, sessions
 CYCLES = 10
 PEOPLE = 6
 MINIMUM = 2
-WORDS = 180  # long enough for some to wait until new replicas are ready
+WORDS = 160  # long enough for some to wait until new replicas are ready
 # A pod of this name is none of the Deployment's, but the shipped query means it as well.
 HALF_BUSY = "ollama-1halfbusy-pod00"
 HALF_LIMIT = 0.3

