@@ -191,5 +191,5 @@ def test_a_long_time_is_drawn_with_days_and_few_points():
 
 def test_a_page_that_cannot_be_written_is_told(tmp_path):
     """One line with the path."""
-    with pytest.raises(AutoscalerError, match=r"nowhere/p\.html: No such file"):
+    with pytest.raises(AutoscalerError, match=r"nowhere/p\.html: cannot be written: No such file"):
         tell(REPORT, Told(html=tmp_path / "nowhere" / "p.html"))
