@@ -2,32 +2,33 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
+from autoscaler.hpa.pods import Pod, Sample
+from autoscaler.hpa.rules import DOWN, Behavior, Bounds, Rate
 from autoscaler.sandbox.exporters import Reading
 from autoscaler.sandbox.hpa import MANAGER, HpaController, HpaSettings
-from autoscaler.sandbox.hpa.behavior import Behavior, Bounds, Memory, Rule
-from autoscaler.sandbox.hpa.replicas import HpaPod, Moment, NoMetricsError, propose
-from autoscaler.sandbox.hpa.usage import MetricsServer, Usage
+from autoscaler.sandbox.hpa.behavior import Memory
+from autoscaler.sandbox.hpa.replicas import Moment, NoMetricsError, propose
+from autoscaler.sandbox.hpa.usage import MetricsServer
 from autoscaler.sandbox.kube import Cluster, PodTemplate
 from autoscaler.sandbox.kube.resources import AUTOSCALERS
 from tests.sandbox.kube_cluster import FakeRuntime
 
 NOW = Moment(now=10_000.0)
-OLD = {"request_milli": 2000, "started": 0.0, "ready_changed": 30.0}
+OLD = {"request": 2000, "started": 0.0, "ready_since": 30.0}
 
 
 def old(*names, **changes):
     """Return pods that have been ready for hours."""
-    return [HpaPod(name=name, **(OLD | changes)) for name in names]
+    return [Pod(name=name, **(OLD | changes)) for name in names]
 
 
 def used(**milli):
     """Return what pods used over the last 15 s."""
-    return {
-        name: Usage(milli_cores=value, at=9_995.0, window_s=15.0) for name, value in milli.items()
-    }
+    return {name: Sample(value, at=9_995.0, window=15.0) for name, value in milli.items()}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_pod_without_metrics_counts_as_idle_when_growing():
 
 def test_starting_pods_hold_back_growth_and_not_shrinking():
     """Two full pods and two pending ones are 50 %; an idle pod shrinks beside a pending one."""
-    pending = old("c", "d", phase="Pending", ready=False, started=None, ready_changed=None)
+    pending = old("c", "d", phase="Pending", ready=None, started=None)
     assert propose(4, 50, [*old("a", "b"), *pending], used(a=2000, b=2000), NOW).replicas == 4
     assert propose(3, 50, [*old("a", "b"), *pending[:1]], used(a=200, b=200), NOW).replicas == 1
 
@@ -71,11 +72,11 @@ def test_starting_pods_hold_back_growth_and_not_shrinking():
 @pytest.mark.parametrize(
     ("changes", "counts"),
     [
-        ({"started": 9_900.0, "ready_changed": 9_970.0}, True),
-        ({"started": 9_900.0, "ready_changed": 9_985.0}, False),  # the window reaches before it
-        ({"started": 9_900.0, "ready_changed": 9_920.0, "ready": False}, False),
-        ({"started": 0.0, "ready_changed": 10.0, "ready": False}, False),  # never was ready
-        ({"started": 0.0, "ready_changed": 5_000.0, "ready": False}, True),
+        ({"started": 9_900.0, "ready_since": 9_970.0}, True),
+        ({"started": 9_900.0, "ready_since": 9_985.0}, False),  # the window reaches before it
+        ({"started": 9_900.0, "ready_since": 9_920.0, "ready": False}, False),
+        ({"started": 0.0, "ready_since": 10.0, "ready": False}, False),  # never was ready
+        ({"started": 0.0, "ready_since": 5_000.0, "ready": False}, True),
     ],
     ids=["settled", "just-ready", "unready-young", "never-ready", "unready-later"],
 )
@@ -88,7 +89,7 @@ def test_a_young_pods_use_counts_once_a_window_has_passed(changes, counts):
 
 def test_pods_that_go_and_failed_ones_are_no_pods():
     """Their use is left out, and they are not counted."""
-    pods = [*old("a"), *old("b", deleting=True), *old("c", phase="Failed")]
+    pods = [*old("a"), *old("b", deleted=True), *old("c", phase="Failed")]
     found = propose(2, 50, pods, used(a=2000, b=0, c=0), NOW)
     assert (found.replicas, found.utilization) == (2, 100)
 
@@ -98,7 +99,7 @@ def test_without_any_metric_or_request_nothing_is_computed():
     with pytest.raises(NoMetricsError, match="did not receive metrics"):
         propose(2, 50, old("a", "b"), {}, NOW)
     with pytest.raises(NoMetricsError, match="missing request"):
-        propose(2, 50, old("a", request_milli=None), used(a=1), NOW)
+        propose(2, 50, old("a", request=None), used(a=1), NOW)
 
 
 # --- windows and policies -----------------------------------------------------------------------
@@ -129,7 +130,7 @@ def test_growth_is_four_pods_or_a_doubling_each_quarter_minute():
 def test_shrinking_is_limited_by_its_policy_and_the_minimum():
     """By default all may go at once, down to the minimum."""
     assert Memory(Behavior()).limit(9, 1, BOUNDS, 0.0).replicas == 2
-    slow = Behavior(down=(Rule(type="Percent", value=50, period_s=60.0),))
+    slow = Behavior(down=replace(DOWN, rates=(Rate("percent", 50, 60.0),)))
     assert Memory(slow).limit(9, 1, BOUNDS, 0.0).replicas == 4
 
 
@@ -148,7 +149,7 @@ def test_use_is_the_rate_between_two_looks():
     assert server.usage() == {}
     server.look({"a": reading(25.0, 110.0)})
     server.look({"a": reading(25.0, 110.0)})
-    assert server.usage() == {"a": Usage(milli_cores=1500, at=110.0, window_s=10.0)}
+    assert server.usage() == {"a": Sample(1500, at=110.0, window=10.0)}
     server.look({"a": reading(1.0, 120.0, before=25.0)})
     assert server.usage() == {}
 

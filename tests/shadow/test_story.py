@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from autoscaler.decision.model import Pod, RatePolicy
 from autoscaler.decision.words import PolicyType
+from autoscaler.hpa import pods as hpa_pods
+from autoscaler.hpa.rules import Behavior, Bounds
 from autoscaler.sandbox.hpa import MANAGER
-from autoscaler.sandbox.hpa.behavior import Behavior, Bounds, Memory
-from autoscaler.sandbox.hpa.replicas import HpaPod, Moment, propose
-from autoscaler.sandbox.hpa.usage import Usage
+from autoscaler.sandbox.hpa.behavior import Memory
+from autoscaler.sandbox.hpa.replicas import Moment, propose
 from autoscaler.shadow.stretches import Kind
 from tests.decision.build import CPU, QUEUE, per_pod, policy, seconds, seen
 from tests.shadow.build import QUICK, compared, shadowed
@@ -62,15 +63,15 @@ class World:
         current = len(self.born)
         self.memory.begin(current, now)
         pods = [
-            HpaPod(name=name, request_milli=2000, started=-600.0, ready_changed=-500.0)
+            hpa_pods.Pod(name=name, request=2000, started=-600.0, ready_since=-500.0)
             for name in use
         ]
         starting = [
-            HpaPod(name=f"new-{index}", request_milli=2000, phase="Pending", ready=False)
+            hpa_pods.Pod(name=f"new-{index}", request=2000, phase="Pending", ready=False)
             for index in range(current - len(use))
         ]
         usage = {
-            name: Usage(milli_cores=int(2000 * used), at=now, window_s=15.0)
+            name: hpa_pods.Sample(int(2000 * used), at=now, window=15.0)
             for name, used in use.items()
         }
         wanted = propose(current, self.target, [*pods, *starting], usage, Moment(now=now)).replicas

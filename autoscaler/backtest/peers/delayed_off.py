@@ -10,8 +10,8 @@ decides.
 import math
 from collections.abc import Collection, Sequence
 
-from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.scaler import Truth
+from autoscaler.hpa.rules import Bounds
 
 
 def decide(now: float, present: int, idle: Collection[float], needed: int, timeout: float) -> int:

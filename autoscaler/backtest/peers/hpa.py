@@ -11,15 +11,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autoscaler.backtest.peers.hpa_counts import (
+from autoscaler.backtest.scaler import ReplicaView, Truth
+from autoscaler.hpa.counts import (
     Proposal,
     Tolerance,
     by_total,
     by_utilization,
     highest,
 )
-from autoscaler.backtest.peers.hpa_pods import Patience, Pod, Sample, group
-from autoscaler.backtest.peers.hpa_rules import (
+from autoscaler.hpa.pods import Patience, Pod, Sample, group
+from autoscaler.hpa.rules import (
     Ask,
     Behavior,
     Bounds,
@@ -30,7 +31,6 @@ from autoscaler.backtest.peers.hpa_rules import (
     rate_limit,
     record_change,
 )
-from autoscaler.backtest.scaler import ReplicaView, Truth
 
 THOUSANDTHS = 1000
 

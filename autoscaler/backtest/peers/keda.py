@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoscaler.backtest.peers.hpa import THOUSANDTHS, Controller
-from autoscaler.backtest.peers.hpa_counts import Tolerance, by_total
-from autoscaler.backtest.peers.hpa_rules import Behavior, Bounds
 from autoscaler.backtest.scaler import Truth
+from autoscaler.hpa.counts import Tolerance, by_total
+from autoscaler.hpa.rules import Behavior, Bounds
 
 
 @dataclass(frozen=True, slots=True)

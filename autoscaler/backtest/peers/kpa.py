@@ -8,9 +8,9 @@ zero replicas at once, as the activator that holds the request sees to it.
 import math
 from dataclasses import dataclass
 
-from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.peers.kpa_windows import Highest, Means
 from autoscaler.backtest.scaler import Truth
+from autoscaler.hpa.rules import Bounds
 
 TICK = 2.0
 LEAST_TARGET = 0.01

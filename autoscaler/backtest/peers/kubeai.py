@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.scaler import Truth
+from autoscaler.hpa.rules import Bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from typing import Any
 
 import aiohttp
 
+from autoscaler.hpa.pods import LONG_AGO, Patience, Pod
+from autoscaler.hpa.rules import Behavior, Bounds, Direction
 from autoscaler.sandbox.exporters import Reading
-from autoscaler.sandbox.hpa.behavior import Behavior, Bounds, Memory, Rule
-from autoscaler.sandbox.hpa.replicas import HpaPod, Moment, NoMetricsError, Proposal, propose
+from autoscaler.sandbox.hpa.behavior import Memory
+from autoscaler.sandbox.hpa.replicas import Moment, NoMetricsError, Proposal, propose
 from autoscaler.sandbox.hpa.resource import (
     HpaSettings,
     Verdict,
@@ -106,23 +108,24 @@ class HpaController:
             if find(held, "status", "startTime"):
                 self._began.setdefault(name, now)
 
-    def _pods(self) -> list[HpaPod]:
+    def _pods(self) -> list[Pod]:
         return [
             self._pod(held)
             for held in self.cluster.store.select(PODS, self.settings.namespace)
             if held["metadata"]["labels"].get("app") == self.settings.name
         ]
 
-    def _pod(self, held: Object) -> HpaPod:
+    def _pod(self, held: Object) -> Pod:
         name = held["metadata"]["name"]
-        return HpaPod(
+        moved = self._moved.get(name)
+        return Pod(
             name=name,
-            request_milli=_request(held),
             phase=held["status"]["phase"],
-            deleting=is_deleting(held),
-            ready=is_ready(held),
+            deleted=is_deleting(held),
+            ready=is_ready(held) if moved else None,
+            ready_since=moved[1] if moved else LONG_AGO,
             started=self._began.get(name),
-            ready_changed=self._moved.get(name, (False, None))[1],
+            request=_request(held),
         )
 
     # --- what it does -----------------------------------------------------------------------
@@ -169,12 +172,9 @@ class HpaController:
         return verdict
 
     def _propose(self, current: int, now: float) -> Proposal:
-        speed, usual = self.settings.speed, Moment(now=now)
-        moment = Moment(
-            now=now,
-            initialization_s=usual.initialization_s / speed,
-            readiness_delay_s=usual.readiness_delay_s / speed,
-        )
+        speed, usual = self.settings.speed, Patience()
+        patience = Patience(usual.initialization / speed, usual.first_readiness / speed)
+        moment = Moment(now=now, patience=patience)
         usage = self._server.usage()
         return propose(current, self.settings.target, self._pods(), usage, moment)
 
@@ -217,16 +217,11 @@ class HpaController:
 
 
 def _faster(behavior: Behavior, speed: float) -> Behavior:
-    def divided(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-        return tuple(replace(rule, period_s=rule.period_s / speed) for rule in rules)
+    def divided(direction: Direction) -> Direction:
+        rates = tuple(replace(rate, period=rate.period / speed) for rate in direction.rates)
+        return replace(direction, rates=rates, window=direction.window / speed)
 
-    return replace(
-        behavior,
-        up_window_s=behavior.up_window_s / speed,
-        down_window_s=behavior.down_window_s / speed,
-        up=divided(behavior.up),
-        down=divided(behavior.down),
-    )
+    return Behavior(up=divided(behavior.up), down=divided(behavior.down))
 
 
 def _request(pod: Mapping[str, Any]) -> int | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from autoscaler.sandbox.hpa.behavior import Behavior, Rule
+from autoscaler.hpa.rules import Behavior, Direction
 from autoscaler.sandbox.hpa.replicas import Proposal
 from autoscaler.sandbox.kube.resources import AUTOSCALERS
 from autoscaler.sandbox.kube.store import Object, Store
@@ -48,21 +48,21 @@ def autoscaler_object(asked: HpaSettings) -> Object:
             "maxReplicas": asked.high,
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
             "behavior": {
-                "scaleUp": _direction(behavior.up_window_s, behavior.up),
-                "scaleDown": _direction(behavior.down_window_s, behavior.down),
+                "scaleUp": _direction(behavior.up),
+                "scaleDown": _direction(behavior.down),
             },
         },
         "status": {"desiredReplicas": 0, "currentMetrics": None},
     }
 
 
-def _direction(window_s: float, rules: tuple[Rule, ...]) -> Object:
+def _direction(direction: Direction) -> Object:
     policies = [
-        {"type": rule.type, "value": rule.value, "periodSeconds": int(rule.period_s)}
-        for rule in rules
+        {"type": rate.kind.capitalize(), "value": rate.value, "periodSeconds": int(rate.period)}
+        for rate in direction.rates
     ]
     return {
-        "stabilizationWindowSeconds": int(window_s),
+        "stabilizationWindowSeconds": int(direction.window),
         "selectPolicy": "Max",
         "policies": policies,
     }

@@ -1,19 +1,9 @@
 """What each pod used lately, as metrics-server tells it: the rate between its last two looks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from autoscaler.hpa.pods import Sample
 from autoscaler.sandbox.exporters import Reading
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """The CPU of one pod over a window; times are Unix seconds."""
-
-    milli_cores: int
-    at: float
-    """End of the window."""
-    window_s: float
 
 
 class MetricsServer:
@@ -29,8 +19,8 @@ class MetricsServer:
             pod: self._pair(self._pairs.get(pod, ()), reading) for pod, reading in readings.items()
         }
 
-    def usage(self) -> Mapping[str, Usage]:
-        """Return the use of each pod that has been read twice since its container began."""
+    def usage(self) -> Mapping[str, Sample]:
+        """Return thousandths of a core of each pod read twice since its container began."""
         return {pod: _usage(*pair) for pod, pair in self._pairs.items() if len(pair) == 2}
 
     @staticmethod
@@ -40,7 +30,7 @@ class MetricsServer:
         return before if now.at <= before[-1].at else (before[-1], now)
 
 
-def _usage(first: Reading, last: Reading) -> Usage:
+def _usage(first: Reading, last: Reading) -> Sample:
     window = last.at - first.at
     cores = max(0.0, last.cpu_seconds - first.cpu_seconds) / window
-    return Usage(milli_cores=round(1000 * cores), at=last.at, window_s=window)
+    return Sample(round(1000 * cores), at=last.at, window=window)

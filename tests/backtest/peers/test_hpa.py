@@ -3,7 +3,7 @@
 import pytest
 
 from autoscaler.backtest.peers.hpa import Controller
-from autoscaler.backtest.peers.hpa_counts import (
+from autoscaler.hpa.counts import (
     Proposal,
     Tolerance,
     by_average,
@@ -11,8 +11,8 @@ from autoscaler.backtest.peers.hpa_counts import (
     by_utilization,
     by_value,
 )
-from autoscaler.backtest.peers.hpa_pods import LONG_AGO, Patience, Pod, Sample, group
-from autoscaler.backtest.peers.hpa_rules import (
+from autoscaler.hpa.pods import LONG_AGO, Patience, Pod, Sample, group
+from autoscaler.hpa.rules import (
     DOWN,
     UP,
     Ask,

@@ -2,7 +2,6 @@
 
 import pytest
 
-from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.peers.keda import (
     Fallback,
     ScaledObject,
@@ -11,6 +10,7 @@ from autoscaler.backtest.peers.keda import (
     hpa_bounds,
     poll,
 )
+from autoscaler.hpa.rules import Bounds
 from tests.backtest.peers.tables import cases
 
 KEDA = "keda.yaml"

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.peers.kpa import (
     Activity,
     Decider,
@@ -14,6 +13,7 @@ from autoscaler.backtest.peers.kpa import (
     toward_zero,
 )
 from autoscaler.backtest.peers.kpa_windows import Highest, Means
+from autoscaler.hpa.rules import Bounds
 from tests.backtest.peers.tables import cases
 
 KPA = "kpa.yaml"

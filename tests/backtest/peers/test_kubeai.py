@@ -2,8 +2,8 @@
 
 import pytest
 
-from autoscaler.backtest.peers.hpa_rules import Bounds
 from autoscaler.backtest.peers.kubeai import Decider, MovingMean, Timing
+from autoscaler.hpa.rules import Bounds
 from tests.backtest.peers.tables import cases
 
 KUBEAI = "kubeai.yaml"

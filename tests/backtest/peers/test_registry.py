@@ -3,7 +3,7 @@
 import pytest
 
 from autoscaler.backtest.peers import PEERS, Place
-from autoscaler.backtest.peers.hpa_rules import Bounds
+from autoscaler.hpa.rules import Bounds
 from tests.backtest.peers.tables import FOLDER, table
 
 

@@ -4,12 +4,12 @@ import pytest
 
 from autoscaler.backtest.peers.delayed_off import DelayedOff
 from autoscaler.backtest.peers.hpa import Hpa
-from autoscaler.backtest.peers.hpa_rules import Behavior, Bounds
 from autoscaler.backtest.peers.keda import Keda, ScaledObject
 from autoscaler.backtest.peers.kpa import Kpa, Spec
 from autoscaler.backtest.peers.kubeai import KubeAI
 from autoscaler.backtest.peers.static import Static
 from autoscaler.backtest.scaler import ReplicaView, Truth
+from autoscaler.hpa.rules import Behavior, Bounds
 
 BOUNDS = Bounds(1, 50)
 

@@ -6,9 +6,9 @@ here, too. None is what the controller calls an error: no count at all.
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from autoscaler.backtest.peers.hpa_pods import Pod, Seen
+from autoscaler.hpa.pods import Pod, Seen
 
 MOST = 2**31 - 1
 
@@ -31,6 +31,8 @@ class Proposal:
 
     replicas: int
     usage: int
+    ratio: float | None = field(default=None, compare=False)
+    """Of that use to the target; None where no pods were reckoned with."""
 
 
 def by_utilization(current: int, percent: int, seen: Seen, tolerance: Tolerance) -> Proposal | None:
@@ -116,7 +118,7 @@ def _by_pods(
     growing_before_ready = ratio > 1.0 and bool(groups.unready)
     if not growing_before_ready and not groups.missing:
         keep = tolerance.covers(ratio)
-        return Proposal(current if keep else _up(ratio * groups.ready), usage)
+        return Proposal(current if keep else _up(ratio * groups.ready), usage, ratio)
     # Whoever says nothing is reckoned with as what makes the change smaller.
     if ratio < 1.0:
         values |= full
@@ -127,7 +129,7 @@ def _by_pods(
     again = use(values)
     if again is None:
         return None
-    return Proposal(_careful(current, ratio, again[0], len(values), tolerance), usage)
+    return Proposal(_careful(current, ratio, again[0], len(values), tolerance), usage, ratio)
 
 
 def _careful(current: int, first: float, again: float, pods: int, tolerance: Tolerance) -> int:
