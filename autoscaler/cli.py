@@ -421,7 +421,7 @@ def explain(
 ) -> int:
     """Tell why a cycle came to what it did: the last one, or one of the past."""
     from autoscaler.explain.command import Explaining, Options
-    from autoscaler.explain.layout import terminal_width
+    from autoscaler.explain.layout import readable_width
     from autoscaler.explain.screen import Paper
 
     options = Options(
@@ -435,7 +435,7 @@ def explain(
         verify=verify,
         what_if=what_if or (),
     )
-    explaining = Explaining(options, Paper(width=terminal_width(sys.stdout)))
+    explaining = Explaining(options, Paper(width=readable_width(_width())))
     for line in explaining.run():
         if not _print(_drawn(line)):
             break

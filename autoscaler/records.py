@@ -67,6 +67,15 @@ def read(stream: Iterable[bytes], file: Path | None = None) -> Iterator[Entry]:
             yield Entry(line=number, record=cycle)
 
 
+def read_file(path: Path) -> Iterator[Entry]:
+    """Yield what one file says, without those that it was rotated to. Raises InputError."""
+    try:
+        with path.open("rb") as stream:
+            yield from read(stream, path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def read_files(path: Path) -> Iterator[Entry]:
     """Yield what a file and its rotated ones say, the oldest first. Raises InputError.
 

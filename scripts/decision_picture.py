@@ -8,14 +8,12 @@ The numbers are what `decide` makes of the README's example, so the picture tell
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from html import escape
 from pathlib import Path
 
-from autoscaler.adapters.cycle_view import CycleView, view_of
+from autoscaler.adapters.cycle_view import CycleView, view_of_record
 from autoscaler.decision.record import Record, from_json
 from autoscaler.decision.words import Stage
-from autoscaler.ports import CycleReport
 from autoscaler.replay import replay
 from autoscaler.settings import load, to_policy
 
@@ -63,16 +61,7 @@ def example() -> CycleView:
     """Return the README's example as the daemon would tell of it."""
     target = load(ROOT / "config" / "autoscaler.yaml", {}).targets[0]
     (line,) = replay(to_policy(target), target.name, [EXAMPLE])
-    record = from_json(Record, json.loads(line))
-    return view_of(
-        CycleReport(
-            target=record.target,
-            at=record.observation.now,
-            duration=timedelta(0),
-            outcome=record.outcome,
-            record=record,
-        )
-    )
+    return view_of_record(from_json(Record, json.loads(line)))
 
 
 def numbers(record: Record) -> dict[Stage, int]:

@@ -8,8 +8,6 @@ import io
 import re
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 
@@ -31,18 +29,6 @@ class Camera(PlainScreen):
         """Print to `console`; nothing is kept yet."""
         super().__init__(console)
         self.kept: Frame | None = None
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End; what was kept stays."""
 
     def show(self, frame: Frame, wall_s: float) -> None:
         """Print, and keep the frame where it is worth more than the one before."""

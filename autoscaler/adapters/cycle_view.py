@@ -181,6 +181,20 @@ def view_of(report: CycleReport) -> CycleView:
     )
 
 
+def view_of_record(record: Record, error: str = "") -> CycleView:
+    """Return what there is to tell of a record; how long its cycle took is not known any more."""
+    return view_of(
+        CycleReport(
+            target=record.target,
+            at=record.observation.now,
+            duration=timedelta(0),
+            outcome=record.outcome,
+            record=record,
+            error=error,
+        )
+    )
+
+
 def plain(view: CycleView) -> dict[str, Any]:
     """Return the view as JSON-able values, in the words of logs and dashboards."""
     told: dict[str, Any] = {"target": view.target}

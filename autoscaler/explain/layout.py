@@ -1,9 +1,7 @@
 """Columns and wrapped lines that fit a width; the same text with and without colours."""
 
-import shutil
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import TextIO
 
 from rich.text import Text
 
@@ -14,11 +12,9 @@ WIDTH = 80
 """Where nobody says how wide it is."""
 
 
-def terminal_width(stream: TextIO | None) -> int:
-    """Return how many columns a stream shows."""
-    if stream is None or not stream.isatty():
-        return WIDTH
-    return max(LEAST_WIDTH, shutil.get_terminal_size().columns)
+def readable_width(columns: int | None) -> int:
+    """Return a width that can be read, for a terminal of so many columns; None: there is none."""
+    return WIDTH if columns is None else max(LEAST_WIDTH, columns)
 
 
 def line(text: str, style: str = "") -> Text:

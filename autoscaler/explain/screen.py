@@ -6,7 +6,7 @@ from datetime import timedelta, tzinfo
 
 from rich.text import Text
 
-from autoscaler.adapters.cycle_view import STAGES, CycleView, MetricView, view_of
+from autoscaler.adapters.cycle_view import STAGES, CycleView, MetricView, view_of, view_of_record
 from autoscaler.decision.cycle import Cycle
 from autoscaler.decision.fold import Gap
 from autoscaler.decision.model import Decision, Step
@@ -35,16 +35,7 @@ class Paper:
 
 def viewed(record: Record) -> CycleView:
     """Return what there is to tell of a record, as the log and /status tell it."""
-    return view_of(
-        CycleReport(
-            target=record.target,
-            at=record.observation.now,
-            duration=timedelta(0),
-            outcome=record.outcome,
-            record=record,
-            error=record.error or "",
-        )
-    )
+    return view_of_record(record, record.error or "")
 
 
 def gap_sentence(gap: Gap) -> str:

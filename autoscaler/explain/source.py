@@ -13,7 +13,7 @@ from autoscaler.adapters.daemon_http import get
 from autoscaler.decision.fold import Gap
 from autoscaler.decision.record import Record
 from autoscaler.errors import InputError
-from autoscaler.records import ANOTHER, numbered, read, rotated, unreadable
+from autoscaler.records import ANOTHER, Entry, numbered, read, read_file, rotated
 
 STDIN = Path("-")
 _LARGEST_PAGE = 256 * 2**20
@@ -81,15 +81,11 @@ class Source:
         elif part == STDIN:
             yield from self._nameless(sys.stdin.buffer)
         else:
-            try:
-                with part.open("rb") as stream:
-                    yield from _entries(stream, part)
-            except OSError as error:
-                raise unreadable(part, error) from error
+            yield from _founds(read_file(part), str(part))
 
     def _nameless(self, stream: BinaryIO) -> Iterator[Found]:
         try:
-            yield from _entries(stream, None)
+            yield from _founds(read(stream), "")
         except OSError as error:
             rule = f"cannot be read: {error.strerror or error}, must be readable"
             raise InputError(f"{self.name}: {rule}", next_step=ANOTHER) from error
@@ -97,10 +93,9 @@ class Source:
             raise InputError(f"{self.name}: {error}", next_step=error.next_step) from error
 
 
-def _entries(stream: BinaryIO, file: Path | None) -> Iterator[Found]:
-    name = "" if file is None else str(file)
-    for entry in read(stream, file):
-        yield Found(file=name, line=entry.line, record=entry.record, gap=entry.gap)
+def _founds(entries: Iterable[Entry], file: str) -> Iterator[Found]:
+    for entry in entries:
+        yield Found(file=file, line=entry.line, record=entry.record, gap=entry.gap)
 
 
 def source_of(files: Sequence[Path], url: str | None) -> Source:

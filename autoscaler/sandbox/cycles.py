@@ -3,14 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-from autoscaler.adapters.cycle_view import CycleView, view_of
+from autoscaler.adapters.cycle_view import CycleView, view_of_record
 from autoscaler.decision.fold import Unfolder
 from autoscaler.decision.record import Record
 from autoscaler.decision.words import Stage
-from autoscaler.ports import CycleReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +70,4 @@ class CycleLog:
 
 
 def _cycle(record: Record) -> Cycle:
-    at = record.observation.now
-    report = CycleReport(
-        target=record.target,
-        at=at,
-        duration=timedelta(0),
-        outcome=record.outcome,
-        record=record,
-    )
-    return Cycle(at=at, view=view_of(report), record=record)
+    return Cycle(at=record.observation.now, view=view_of_record(record), record=record)

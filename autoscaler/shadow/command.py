@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoscaler.adapters.prometheus_range import PrometheusHistory
 from autoscaler.errors import AutoscalerError, InputError
-from autoscaler.records import Entry, read, read_files, unreadable
+from autoscaler.records import Entry, read_file, read_files
 from autoscaler.settings import PrometheusSettings
 from autoscaler.shadow.compare import compare
 from autoscaler.shadow.page import to_html
@@ -53,7 +53,9 @@ def compare_records(asked: Asked) -> Report:
     files = _in_order(asked.files)
 
     def entries() -> Iterator[Entry]:
-        return read_files(files[0]) if len(files) == 1 else chain.from_iterable(map(_read, files))
+        return (
+            read_files(files[0]) if len(files) == 1 else chain.from_iterable(map(read_file, files))
+        )
 
     found = survey(entries, asked.target, window)
     if asked.prometheus is None:
@@ -117,15 +119,7 @@ def _in_order(files: Sequence[Path]) -> list[Path]:
 
 
 def _first(path: Path) -> datetime | None:
-    for entry in _read(path):
+    for entry in read_file(path):
         if entry.record is not None:
             return entry.record.observation.now
     return None
-
-
-def _read(path: Path) -> Iterator[Entry]:
-    try:
-        with path.open("rb") as file:
-            yield from read(file, path)
-    except OSError as error:
-        raise unreadable(path, error) from error

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from autoscaler.adapters.cycle_view import view_of
+from autoscaler.adapters.cycle_view import view_of_record
 from autoscaler.decision.cycle import Cycle, judge
 from autoscaler.decision.model import Pod
 from autoscaler.decision.quality import Reading
 from autoscaler.decision.recommend import needed
 from autoscaler.decision.record import Record
 from autoscaler.decision.words import MetricType, Reason, UseFor
-from autoscaler.ports import CycleReport
 from autoscaler.shadow.ours import Ours, Run
 from autoscaler.shadow.survey import Entries, Survey, Window
 from autoscaler.shadow.theirs import Done
@@ -177,15 +176,7 @@ class _Teller:
 
 def sentence_of(record: Record) -> str:
     """Return what a decision says, without whose it is."""
-    seen = record.observation
-    report = CycleReport(
-        target=record.target,
-        at=seen.now,
-        duration=timedelta(0),
-        outcome=record.outcome,
-        record=record,
-    )
-    return view_of(report).sentence.removeprefix(f"{record.target}: ")
+    return view_of_record(record).sentence.removeprefix(f"{record.target}: ")
 
 
 @dataclass(slots=True)

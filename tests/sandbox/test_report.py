@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
@@ -23,6 +22,7 @@ from autoscaler.sandbox.report import (
     write_html,
 )
 from autoscaler.sandbox.summary import percentile, summarise
+from tests.pages import Balance
 
 OURS = LaneSummary(
     name="autoscaler",
@@ -171,29 +171,6 @@ def test_the_table_has_a_column_for_each_lane():
 
 
 # --- page -------------------------------------------------------------------------------------
-
-
-class Balance(HTMLParser):
-    """Notes tags that are opened and not closed, and what is loaded from elsewhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.names, self.addresses = [], set(), []
-
-    def handle_starttag(self, tag, attrs):
-        """Note the tag as open, and where it points."""
-        self.names.add(tag)
-        self.addresses += [value for key, value in attrs if key in ("src", "href")]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        """Note the tag."""
-        self.names.add(tag)
-
-    def handle_endtag(self, tag):
-        """Close the innermost one."""
-        assert self.open.pop() == tag
 
 
 @pytest.mark.parametrize("run", [RUN, BARE], ids=["full", "bare"])

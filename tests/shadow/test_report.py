@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
-from html.parser import HTMLParser
 
 import pytest
 
@@ -14,6 +13,7 @@ from autoscaler.shadow.page import to_html
 from autoscaler.shadow.report import limits, plain, shown
 from autoscaler.shadow.text import SHOWN, render
 from tests.decision.build import at
+from tests.pages import Balance
 from tests.shadow.build import QUICK, compared, load, shadowed
 
 HPA = "kube-controller-manager"
@@ -129,29 +129,10 @@ def test_spans_are_written_as_exactly_as_they_matter(seconds, text):
 # --- page ---------------------------------------------------------------------------------------
 
 
-class Balance(HTMLParser):
-    """Notes tags that are opened and not closed, and what is loaded from elsewhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.names, self.addresses = [], set(), []
-
-    def handle_starttag(self, tag, attrs):
-        """Note the tag as open, and where it points."""
-        self.names.add(tag)
-        self.addresses += [value for key, value in attrs if key in ("src", "href")]
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        """Close the innermost one."""
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("report", [REPORT, OFTEN], ids=["two", "many"])
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(report):
     """Every tag is closed; no script, no link, no import."""
-    page, parser = to_html(report), Balance()
+    page, parser = to_html(report), Balance("br")
     parser.feed(page)
     parser.close()
     assert parser.open == []
