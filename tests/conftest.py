@@ -1,5 +1,8 @@
 """For all tests."""
 
+import signal
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.contract.counting import counted
@@ -17,3 +20,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
     """Say against which API how many contract cases ran."""
     for line in counted(terminalreporter.stats):
         terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def signal_mask():
+    """Give back the signals that a daemon blocks which runs in this very process.
+
+    Every process that a later test starts would have them blocked, too.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -348,6 +348,7 @@ def test_a_closed_standard_output_stops_nothing(world):
     assert line == ("autoscaler: standard output is closed: there will be no log; scaling goes on")
 
 
+@pytest.mark.usefixtures("signal_mask")
 def test_cycles_are_finished_whatever_the_listeners_do():
     """A listener that fails is told of, but the running cycle ends before that."""
     began, finished = Event(), Event()
@@ -377,12 +378,8 @@ def test_cycles_are_finished_whatever_the_listeners_do():
     clock = FakeClock(datetime.now(UTC))
     scheduler = CycleScheduler(clock, lambda target: None)
     scheduler.put({"a/b": cycle}, timedelta(hours=1))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        with pytest.raises(ZeroDivisionError):
-            Daemon(scheduler, Noted(), clock, listeners, [Noted("duty")]).run()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with pytest.raises(ZeroDivisionError):
+        Daemon(scheduler, Noted(), clock, listeners, [Noted("duty")]).run()
     assert finished.is_set()
     assert stopped == ["duty", "server"]
 

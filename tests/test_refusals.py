@@ -261,6 +261,7 @@ def test_no_input_and_no_output(refused, monkeypatch):
 # --- run ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("signal_mask")
 def test_a_port_that_is_taken(refused, tmp_path):
     """Host, port and cause; and how to see who has it."""
     kubeconfig = tmp_path / "kubeconfig"

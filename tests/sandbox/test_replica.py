@@ -352,7 +352,7 @@ async def test_bytes_that_are_no_request_are_answered_with_400_and_a_closed_conn
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_cuts_every_stream_at_once_and_exits_0(http, number):
     """As Ollama does: no drain, connections closed in the middle of an answer."""
-    async with replica_process("--speed", "20", "--profile", "8b-laptop") as (process, base):
+    async with replica_process("--speed", "100", "--profile", "8b-laptop") as (process, base):
         body = chat(output=1024, prompt=1) | {"model": "llama3.1:8b"}
         async with http.post(f"{base}/api/chat", json=body) as response:
             await response.content.readany()
